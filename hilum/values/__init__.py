@@ -1,0 +1,1 @@
+"""Values: what the house speaks of. Numpy only; no files, no networks."""
