@@ -1,0 +1,1 @@
+"""hilum: one door to the foundation models of medical imaging."""

@@ -1,0 +1,1 @@
+"""Capabilities: what systems can do. One `ask` for all of them, chosen by the last prompt."""

@@ -1,0 +1,137 @@
+"""Segment: points, boxes, masks and scribbles in, a mask for each object on the image's own grid out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool
+
+from ..values.answers import PlaneMask, Segmentation
+from ..values.errors import BadInput, UnsupportedPrompt
+from ..values.geometry import Section
+from ..values.image import Image
+from ..values.prompts import PlanePrompt, Prompt, Spatial
+from .propagate import volume
+from .said import Said, objects
+
+if TYPE_CHECKING:
+    from .look import Look, Seen
+
+
+class Planar(Protocol):
+    """A segmenter that works on one plane at a time. Planes are shown in radiological orientation (`Section`)."""
+
+    def prepare(self, image: Image) -> Image:
+        """The whole image brought to the system's input contract on the same grid; conversions are noted."""
+
+    def see(self, plane: Image) -> Seen:
+        """The costly pass over one plane (c, h, w)."""
+
+    def draw(self, seen: Seen, prompt: PlanePrompt) -> PlaneMask:
+        """One object on the plane, from all that was said of it there."""
+
+
+@runtime_checkable
+class Everything(Protocol):
+    """A planar segmenter that can also draw whatever it finds, without a prompt."""
+
+    def everything(self, seen: Seen) -> list[PlaneMask]:
+        """Masks of all it finds on the plane, best first."""
+
+
+def look_ahead(look: Look) -> None:
+    """Pay for the costly pass of a picture now: prompts that follow are cheap."""
+    for number, image in enumerate(look.images):
+        look.seen(image.section(), 0, number)
+
+
+def segment(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
+    """Masks, names and confidences of the prompted objects, or of everything where there is no prompt."""
+    if len(look.images) != 1:
+        raise BadInput(f"{look.system.card.name} segments one image at a time, got {len(look.images)}")
+    image = look.images[0]
+    prepared = look.prepared()
+    if not prompts:
+        drawn = _everything(look)
+    else:
+        said = objects(cast(tuple[Spatial, ...], prompts), image)
+        drawn = [(one.name, *_object(look, one)) for one in said]
+    masks = np.stack([mask for _, mask, _ in drawn]) if drawn else np.zeros((0, *image.grid), dtype=bool)
+    return Segmentation(
+        masks=masks,
+        names=tuple(name for name, _, _ in drawn),
+        scores=tuple(score for _, _, score in drawn),
+        image=image,
+        provenance=look.provenance(prompts, *prepared.source.notes),
+    )
+
+
+def _object(look: Look, said: Said) -> tuple[Bool[np.ndarray, " *grid"], float]:
+    """One object's mask on the image's grid, and its confidence: the planes' qualities weighted by area."""
+    system, prepared = cast(Planar, look.system), look.prepared()
+    section = prepared.section(said.normal() if prepared.dimensions == 3 else None)
+    shape = prepared.volume().shape[1:]
+    count = shape[2 - section.normal]
+
+    def draw(number: int, prompt: PlanePrompt) -> PlaneMask:
+        allowed = _allowed(prompt, look.system.card.accepts, look.system.card.name)
+        return system.draw(look.seen(section, number), allowed)
+
+    found = volume(said.on(section, shape), _reach(said, section, shape, count), draw)
+    planes = np.zeros((count, *section.planes(np.empty(shape, dtype=bool)).shape[1:]), dtype=bool)
+    for number, mask in found.items():
+        planes[number] = mask.mask
+    areas = np.array([mask.mask.sum() for mask in found.values()], dtype=np.float64) + 1e-6
+    quality = float(np.average([mask.quality for mask in found.values()], weights=areas))
+    return np.ascontiguousarray(section.volume(planes).reshape(prepared.grid)), quality
+
+
+def _reach(said: Said, section: Section, shape: tuple[int, int, int], count: int) -> range:
+    """Planes that may hold the object: those of its thick boxes, or all."""
+    thick = [corners[:, 2] for corners in said.shown_boxes(section, shape) if corners[1, 2] > corners[0, 2]]
+    if not thick:
+        return range(count)
+    return range(round(min(low for low, _ in thick)), round(max(high for _, high in thick)) + 1)
+
+
+def _allowed(prompt: PlanePrompt, accepts: tuple[str, ...], name: str) -> PlanePrompt:
+    """The parts of a prompt that the system takes; what propagation adds beyond them is left out."""
+    kept = replace(
+        prompt,
+        box=prompt.box if "box" in accepts else None,
+        mask=prompt.mask if "mask" in accepts else None,
+        points=prompt.points if "points" in accepts else np.zeros((0, 2)),
+        inside=prompt.inside if "points" in accepts else np.zeros(0, dtype=bool),
+    )
+    nothing = kept.box is None and kept.mask is None and not len(kept.points)
+    if nothing and kept.strokes_in is None and kept.strokes_out is None:
+        if "points" not in accepts or prompt.mask is None:
+            raise UnsupportedPrompt(name, "a prompt it cannot carry from plane to plane", accepts)
+        return replace(kept, points=_centre(prompt), inside=np.ones(1, dtype=bool))
+    return kept
+
+
+def _centre(prompt: PlanePrompt) -> np.ndarray:
+    """The pixel deepest inside the mask, for systems that take nothing but points."""
+    from scipy.ndimage import distance_transform_edt
+
+    assert prompt.mask is not None
+    depth = distance_transform_edt(np.pad(prompt.mask > 0.5, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    return np.array([[float(column), float(row)]])
+
+
+def _everything(look: Look) -> list[tuple[str, Bool[np.ndarray, " *grid"], float]]:
+    if not isinstance(look.system, Everything):
+        raise BadInput(f"{look.system.card.name} wants a prompt: {', '.join(look.system.card.accepts)}")
+    prepared = look.prepared()
+    if prepared.volume().shape[1] != 1:
+        raise BadInput(f"{look.system.card.name} finds everything on one plane; give a prompt for a volume")
+    section = prepared.section(2)
+    found = look.system.everything(look.seen(section, 0))
+    return [
+        (f"object {number}", section.volume(mask.mask[None]).reshape(prepared.grid), mask.quality)
+        for number, mask in enumerate(found, 1)
+    ]

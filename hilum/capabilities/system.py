@@ -1,0 +1,151 @@
+"""System: what all of them are. Abstract or final; a system fills in the abstract, overrides nothing."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..values import contract
+from ..values.card import Card, card_from
+from ..values.image import Image
+from ..values.prompts import Prompt
+from ..weights.rename import Table
+
+if TYPE_CHECKING:
+    from ..backends.choose import Backend
+    from ..values.answers import Answer
+    from ..weights.store import Weights
+    from .look import Look
+
+
+@cache
+def _card_beside(module: str) -> Card:
+    file = sys.modules[module].__file__
+    if file is None:
+        raise ValueError(f"the module {module} has no file, so no card beside it")
+    return card_from(tomllib.loads(Path(file).with_suffix(".toml").read_text(encoding="utf-8")))
+
+
+class CardBeside:
+    """The card that lies beside a system's own file, read when it is first asked for."""
+
+    def __get__(self, instance: object | None, owner: type) -> Card:
+        return _card_beside(owner.__module__)
+
+
+class System(ABC):
+    """One of the survey's systems, the house's own, or a plug-in: parts under `network`, a card, and weights by tag.
+
+    A subclass gives `configs` (weights tag -> sizes), `table` (upstream names -> ours), `build`, `tiny`, and the
+    methods of the protocols of its capabilities (segment: `prepare`, `see`, `draw`).
+    """
+
+    card: ClassVar[Card] = CardBeside()  # type: ignore[assignment]
+    configs: ClassVar[Mapping[str, Any]] = {}
+    table: ClassVar[Table] = Table()
+
+    def __init__(self, network: nn.Module | None, config: Any, *, tag: str = "tiny"):
+        self.network = network
+        self.config = config
+        self.tag = f"{self.card.name}.{tag}"
+        self.weights_sha256: str | None = None
+        self.backend: Backend | None = None
+        self.device = torch.device("cpu")
+        self._run: Callable[[Tensor], Tensor] | None = None
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any) -> nn.Module:
+        """The network at these sizes, on the current device context, with fresh weights."""
+
+    @classmethod
+    @abstractmethod
+    def tiny(cls, seed: int = 0) -> Self:
+        """The smallest honest instance: random weights from `seed`, made in under a second on a CPU."""
+
+    @abstractmethod
+    def costly(self) -> tuple[nn.Module, tuple[int, ...]] | None:
+        """The module and input shape of what a look pays for, for a backend to compile; None: nothing to gain."""
+
+    @final
+    @classmethod
+    def seeded(cls, config: Any, seed: int) -> Self:
+        """An instance of this size with random weights that depend on `seed` alone; the caller's RNG is untouched."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = cls.build(config)
+        return cls(network.eval(), config)
+
+    @final
+    @classmethod
+    def layout(cls, tag: str) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the public file of this tag, computed on the meta device."""
+        with torch.device("meta"):
+            network = cls.build(cls.configs[tag])
+        return {name: tuple(tensor.shape) for name, tensor in cls.table.inverse(network.state_dict()).items()}
+
+    @final
+    @classmethod
+    def open(cls, weights: Weights, *, device: str = "auto", backend: str = "auto") -> Self:
+        """The system with these weights, strictly loaded, ready to look."""
+        from safetensors.torch import load_file
+
+        with torch.device("meta"):
+            network = cls.build(cls.configs[weights.tag])
+        state = {name: tensor.float() for name, tensor in cls.table.apply(load_file(weights.path)).items()}
+        network.load_state_dict(state, assign=True)
+        system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
+        system.weights_sha256 = weights.sha256
+        return system.placed(device, backend)
+
+    @final
+    def placed(self, device: str = "auto", backend: str = "auto") -> Self:
+        """The same system on a device and backend; `auto` takes CUDA where it is, OpenVINO where it was proven."""
+        from ..backends.choose import choose
+
+        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        placed = copy.copy(self)
+        placed.device = torch.device(name)
+        placed.network = None if self.network is None else self.network.to(placed.device)
+        placed.backend = choose(backend, placed.device)
+        placed._run = None
+        return placed
+
+    @final
+    def run(self, batch: Float[Tensor, "b ..."]) -> Tensor:
+        """The costly pass over one batch, by the chosen backend; plain torch where none was chosen."""
+        costly = self.costly()
+        if costly is None:
+            raise TypeError(f"{self.tag} has no costly pass")
+        module, shape = costly
+        if self.backend is None or tuple(batch.shape) != tuple(shape):
+            with torch.inference_mode():
+                return module(batch.to(self.device))
+        if self._run is None:
+            self._run = self.backend.compile(module, shape, key=self.weights_sha256 or "")
+        return self._run(batch.to(self.device)).to(self.device)
+
+    @final
+    def look(self, *images: Image, keep: Path | None = None) -> Look:
+        """The costly pass over the images, kept to be asked often; `keep` names a folder that outlives the process."""
+        from .look import Look
+
+        checked = tuple(contract.checked(self.card, image) for image in images)
+        return Look(self, checked, keep=keep)
+
+    @final
+    def ask(self, *given: Image | Prompt) -> Answer:
+        """Images and prompts in the order one would say them; the answer lies on the (first) image's own grid."""
+        images = tuple(each for each in given if isinstance(each, Image))
+        prompts = tuple(each for each in given if not isinstance(each, Image))
+        return self.look(*images).ask(*prompts)
