@@ -1,0 +1,1 @@
+"""Files in, files out: images with exact geometry, answers on the same grid."""
