@@ -30,7 +30,7 @@ class Policy:
 
 def volume(
     anchors: dict[int, PlanePrompt], planes: range, draw: Draw, policy: Policy = Policy()
-) -> dict[int, PlaneMask]:  # noqa: B008
+) -> dict[int, PlaneMask]:
     """Masks by plane number: the prompted planes (`anchors`) by their own prompts, the rest of `planes` walked to."""
     masks: dict[int, PlaneMask] = {}
     for number in progress.track(sorted(anchors), "prompted planes"):

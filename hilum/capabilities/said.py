@@ -32,7 +32,7 @@ class Said:
     strokes_out: Bool[np.ndarray, "z y x"] | None = None
 
     def normal(self) -> int | None:
-        """The array axis (0 = x, 1 = y, 2 = z) across which the user drew: the one on which boxes or strokes are flat."""
+        """The array axis (0 = x, 1 = y, 2 = z) across which the user drew: where boxes or strokes are flat."""
         extents = [tuple(map(tuple, box)) for box in self.boxes]
         for drawn in (self.mask, self.strokes_in):
             box = None if drawn is None else tight_box(drawn)

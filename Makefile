@@ -1,0 +1,47 @@
+# Two commands matter: `make demo` and `make test`. Both install what they need into .venv first.
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu makes the install much smaller where that index can be reached.
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.hilum
+
+export OMP_WAIT_POLICY = passive
+
+.PHONY: help demo test check bench-speed bench-segment clean
+
+help:
+	@echo "make demo           install, then segment real images with the embedded model; ends with one contact sheet"
+	@echo "make test           install, then run all tests"
+	@echo "make check          ruff, mypy, import floors, tests"
+	@echo "make bench-speed    ratios of speed from one run (half an hour of an otherwise idle machine)"
+	@echo "make bench-segment  Dice of scout beside the ellipse, per source (wants HILUM_DATA)"
+
+$(VENV)/bin/python:
+	@scripts/venv $(PYTHON) $(VENV)
+
+$(STAMP)-demo: pyproject.toml | $(VENV)/bin/python
+	@scripts/install $(BIN) demo "$(TORCH_INDEX)"
+	@touch $@
+
+$(STAMP)-test: pyproject.toml | $(VENV)/bin/python
+	@scripts/install $(BIN) test,demo,systems "$(TORCH_INDEX)"
+	@touch $@ $(STAMP)-demo
+
+demo: $(STAMP)-demo
+	@$(BIN)/python -m hilum.app.demo --out demo
+
+test: $(STAMP)-test
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP)-test
+	@scripts/check -q
+
+bench-speed: $(STAMP)-test
+	@$(BIN)/python -m hilum.bench.speed
+
+bench-segment: $(STAMP)-test
+	@$(BIN)/python -m hilum.bench.segment
+
+clean:
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
