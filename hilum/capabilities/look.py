@@ -93,7 +93,7 @@ class Look:
     def _looked(self, plane: Image) -> Seen:
         from safetensors.torch import load_file, save
 
-        from ..io.atomic import atomic
+        from ..io.atomic import replacing
 
         if self._keep is None:
             return self.system.see(plane)  # type: ignore[attr-defined]
@@ -102,7 +102,7 @@ class Look:
             return {name: tensor.to(self.system.device) for name, tensor in load_file(path).items()}
         seen: Seen = self.system.see(plane)  # type: ignore[attr-defined]
         self._keep.mkdir(parents=True, exist_ok=True)
-        with atomic(path, force=True) as temporary:
+        with replacing(path, force=True) as temporary:
             temporary.write_bytes(save({name: tensor.cpu().contiguous() for name, tensor in seen.items()}))
         return seen
 

@@ -1,0 +1,35 @@
+"""Trainable: what train and adapt ask for. A system without it is simply not selected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool
+from torch import nn
+
+from ..objectives.terms import Terms
+from ..values.image import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One labelled plane: a picture (c, h, w) and the masks of its objects (objects, h, w)."""
+
+    image: Image
+    masks: Bool[np.ndarray, "objects h w"]
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A system with an objective. Parameters that the paper freezes have `requires_grad` False after `build`."""
+
+    network: nn.Module
+
+    def batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> Any:
+        """Samples brought to what `loss` takes, prompts simulated as the paper does it."""
+
+    def loss(self, batch: Any) -> Terms:
+        """The paper's objective on a batch."""
