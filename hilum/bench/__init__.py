@@ -1,0 +1,1 @@
+"""Measurement, side by side, in one run."""
