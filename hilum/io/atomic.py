@@ -1,0 +1,70 @@
+"""Atomic files: written beside the target, flushed to the disk, then renamed: old or new, never half."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hilum.values.errors import BadInput, Failed
+
+USERS_OWN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}  # what the user can mend
+
+
+@contextmanager
+def replacing(target: Path, *, force: bool = False) -> Iterator[Path]:
+    """A path to write to instead of `target`; it becomes `target` when the block ends well, and vanishes otherwise."""
+    place = Path(os.path.realpath(target))  # a symbolic link stays, what it points to is replaced
+    _check(place, force)
+    temporary = place.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        _create(temporary)
+        yield temporary
+        _flush(temporary, os.O_RDONLY)
+        _check(place, force)  # a file may have come while we wrote
+        os.replace(temporary, place)
+        _flush(place.parent, os.O_RDONLY)
+    except OSError as error:
+        raise _sentence(target, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_target(target: Path, *, force: bool = False) -> None:
+    """Refuses a target that could not be written, before any work is done for it."""
+    _check(Path(os.path.realpath(target)), force)
+
+
+def _check(place: Path, force: bool) -> None:
+    if not place.parent.is_dir():
+        raise BadInput(f"cannot write {place.name}: there is no folder {place.parent}. Create it first.")
+    if place.is_dir():
+        raise BadInput(f"cannot write {place}: it is a folder; give a file name in it.")
+    if place.exists() and not place.is_file():
+        raise BadInput(f"cannot write {place}: it is a device or pipe, and only files are written.")
+    if place.exists() and not force:
+        raise BadInput(f"{place} exists and is left as it is; give another name, or --force to replace it.")
+
+
+def _create(temporary: Path) -> None:
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # the umask decides, as for any file
+
+
+def _flush(path: Path, mode: int) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened, nor a file flushed that is open for reading only
+        return
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sentence(target: Path, error: OSError) -> BadInput | Failed:
+    reason = (error.strerror or str(error)).lower()
+    kind = BadInput if error.errno in USERS_OWN else Failed
+    return kind(f"could not write {target.name}: {reason}. Nothing half-written is left behind.")
