@@ -23,7 +23,8 @@ def checked_affine(affine: object) -> Affine:
         raise ValueError(f"an affine is 4 x 4 and finite, got shape {matrix.shape}")
     if not np.array_equal(matrix[3], [0.0, 0.0, 0.0, 1.0]):
         raise ValueError(f"an affine's last row is 0 0 0 1, got {matrix[3].tolist()}")
-    if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+    size = np.linalg.norm(matrix[:3, :3], axis=0).prod()  # relative: an electron microscope's voxels are small too
+    if not abs(np.linalg.det(matrix[:3, :3])) > 1e-9 * size:
         raise ValueError("an affine's columns must span space: its determinant is zero")
     matrix.setflags(write=False)
     return matrix
