@@ -1,0 +1,171 @@
+"""SAM's mask decoder: tokens and image attend to each other, and every mask token paints one mask.
+
+Kirillov et al. 2023, appendix A and figure 14. All masks are returned; choosing among them is the caller's. The tokens
+are handed in, so that a system may have any number of masks (SAMed), or a set of tokens per class (AutoSAM).
+"""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from einops import einsum, rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hilum.nn.channel_norm import ChannelNorm
+
+Queries = Float[Tensor, "n t c"]
+Keys = Float[Tensor, "n l c"]
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention through a narrower inner width."""
+
+    def __init__(self, width: int, inner: int, *, heads: int):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
+        self.output = nn.Linear(inner, width)
+        self.heads = heads
+
+    def forward(self, query: Queries, key: Keys, value: Keys) -> Queries:
+        parts = (self.query(query), self.key(key), self.value(value))
+        q, k, v = (rearrange(x, "n t (heads d) -> n heads t d", heads=self.heads) for x in parts)
+        return self.output(rearrange(F.scaled_dot_product_attention(q, k, v), "n heads t d -> n t (heads d)"))
+
+
+class ReluMlp(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, *widths: int):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class SelfReplace(nn.Module):
+    """Self-attention of SAM's first layer: no positional term, and its output replaces the queries."""
+
+    def __init__(self, attention: nn.Module):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, queries: Queries, place: Queries) -> Queries:
+        return self.attention(queries, queries, queries)
+
+
+class SelfResidual(nn.Module):
+    """Self-attention of the later layers: positions in query and key, and a residual."""
+
+    def __init__(self, attention: nn.Module):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, queries: Queries, place: Queries) -> Queries:
+        placed = queries + place
+        return queries + self.attention(placed, placed, queries)
+
+
+class TwoWayLayer(nn.Module):
+    """Tokens to tokens, tokens to image, MLP, image to tokens."""
+
+    def __init__(
+        self, self_attend: nn.Module, to_image: nn.Module, mlp: nn.Module, to_tokens: nn.Module, *, width: int
+    ):
+        super().__init__()
+        self.self_attend, self.to_image, self.mlp, self.to_tokens = self_attend, to_image, mlp, to_tokens
+        self.self_norm, self.image_norm, self.mlp_norm, self.key_norm = (nn.LayerNorm(width) for _ in range(4))
+
+    def forward(self, queries: Queries, keys: Keys, query_place: Queries, key_place: Keys) -> tuple[Queries, Keys]:
+        queries = self.self_norm(self.self_attend(queries, query_place))
+        placed = keys + key_place
+        queries = self.image_norm(queries + self.to_image(queries + query_place, placed, keys))
+        queries = self.mlp_norm(queries + self.mlp(queries))
+        keys = self.key_norm(keys + self.to_tokens(placed, queries + query_place, queries))
+        return queries, keys
+
+
+class TwoWayTransformer(nn.Module):
+    """The layers, and one last look of the tokens at the image."""
+
+    def __init__(self, layers: Iterable[nn.Module], final_attention: nn.Module, *, width: int):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.final_attention = final_attention
+        self.final_norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Queries, keys: Keys, key_place: Keys) -> tuple[Queries, Keys]:
+        queries = tokens
+        for layer in self.layers:
+            queries, keys = layer(queries, keys, tokens, key_place)  # the tokens are their own positions
+        queries = queries + self.final_attention(queries + tokens, keys + key_place, keys)
+        return self.final_norm(queries), keys
+
+
+class OutputTokens(nn.Module):
+    """One token for the predicted quality and one per mask, in front of the prompt's tokens."""
+
+    def __init__(self, masks: int, width: int):
+        super().__init__()
+        self.quality = nn.Parameter(torch.randn(1, width))
+        self.masks = nn.Parameter(torch.randn(masks, width))
+
+    def forward(self, prompt: Queries) -> Queries:
+        own = torch.cat([self.quality, self.masks])
+        return torch.cat([repeat(own, "t c -> n t c", n=prompt.shape[0]), prompt], dim=1)
+
+
+def upscaling(width: int) -> nn.Sequential:
+    """Twice the size, twice; an eighth of the channels remains."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(width, width // 4, 2, stride=2),
+        ChannelNorm(width // 4),
+        nn.GELU(),
+        nn.ConvTranspose2d(width // 4, width // 8, 2, stride=2),
+        nn.GELU(),
+    )
+
+
+class MaskDecoder(nn.Module):
+    """Mask logits at four times the embedding's size, and a predicted overlap with the truth for each of them."""
+
+    def __init__(
+        self,
+        tokens: nn.Module,
+        transformer: nn.Module,
+        upscale: nn.Module,
+        mask_heads: Iterable[nn.Module],
+        quality_head: nn.Module,
+    ):
+        super().__init__()
+        self.tokens, self.transformer, self.upscaling = tokens, transformer, upscale
+        self.mask_heads = nn.ModuleList(mask_heads)
+        self.quality_head = quality_head
+
+    def forward(
+        self,
+        embedding: Float[Tensor, "b c h w"],
+        place: Float[Tensor, "1 c h w"],
+        sparse: Float[Tensor, "n t c"],
+        dense: Float[Tensor, "n c h w"],
+    ) -> tuple[Float[Tensor, "n m height width"], Float[Tensor, "n m"]]:
+        """Prompts are image-major: n / b of them for each image, in the images' order."""
+        tokens = self.tokens(sparse)
+        image = per_prompt(embedding, tokens.shape[0]) + per_prompt(dense, tokens.shape[0])
+        keys, key_place = (rearrange(x, "n c h w -> n (h w) c") for x in (image, place))
+        tokens, keys = self.transformer(tokens, keys, key_place)
+        paint = torch.stack([head(tokens[:, 1 + i]) for i, head in enumerate(self.mask_heads)], dim=1)
+        canvas = self.upscaling(rearrange(keys, "n (h w) c -> n c h w", h=embedding.shape[-2]))
+        return einsum(paint, canvas, "n m c, n c h w -> n m h w"), self.quality_head(tokens[:, 0])
+
+
+def per_prompt(maps: Float[Tensor, "b c h w"], prompts: int) -> Float[Tensor, "n c h w"]:
+    """Each map as often as it has prompts; one prompt each needs no copy."""
+    images = maps.shape[0]  # not len(), which would make the number of prompts a constant of an exported graph
+    if prompts % images:
+        raise ValueError(f"{prompts} prompts cannot be shared evenly by {images} images: give each image as many")
+    return repeat(maps, "b c h w -> (b p) c h w", p=prompts // images)

@@ -1,0 +1,1 @@
+"""Upstream names <-> library names."""
