@@ -216,6 +216,25 @@ def _step_name(series: str, step: int) -> str:
     return "box" if series == "box" else f"{step + 1} click{'s' * (step > 0)}"
 
 
+SHOWN = ("ellipse", "otsu", "shuffled", "box", "box +1", "box +3", "box +5", "1 click", "3 clicks", "5 clicks")
+
+
+def markdown(lines: Sequence[Line]) -> str:
+    """The table, sources down, measures across: mean and 95 % interval over images."""
+    names = list(dict.fromkeys(name for line in lines for name in line.numbers))
+    shown = [name for name in SHOWN if name in names] + [name for name in names if "NSD" in name or "90 %" in name]
+    head = ["source", "objects", "images", *shown]
+    rows = [head, ["---"] * len(head)]
+    for line in lines:
+        cells = [_cell(line.numbers.get(name)) for name in shown]
+        rows.append([line.source, str(line.objects), str(line.images), *cells])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cell(number: tuple[float, float, float] | None) -> str:
+    return "" if number is None else "{:.3f} [{:.3f}, {:.3f}]".format(*number)
+
+
 def write_csv(records: Sequence[Record], path: Path, *, force: bool = False) -> Path:
     """Every record, one row a step: what the table and the curve are made of."""
     with replacing(path, force=force) as temporary, temporary.open("w", newline="") as file:
