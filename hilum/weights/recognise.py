@@ -1,0 +1,159 @@
+"""Which system's file is this? Its pinned hash, its name and the names and shapes of its tensors say so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from hilum.values.errors import BadInput
+from hilum.weights.tensor_file import Shapes
+
+IGNORED = (
+    "position_ids",  # transformers before 4.31 stored this buffer
+    "*.position_ids",
+    "*.attn.bias",  # GPT-2's causal mask, beside its weights
+    "*.masked_bias",
+    "*.num_batches_tracked",
+    "*.rotary_emb.inv_freq",
+    "*.relative_position_index",  # Swin's table of indices
+    "*.attn_mask",
+)  # computed buffers that some versions of a library store: left out where the network has none of that name
+PREFIXES = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "state_dict.",
+    "backbone.",
+)  # DataParallel, torch.compile, …
+SHOWN = 5
+DIGITS = re.compile(r"[_-](?P<digits>[0-9a-f]{6}|[0-9a-f]{8})(?=\.|$)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A tag that a file may be: its published file name, sha256 (its first digits may do), and how it is laid out."""
+
+    system: str
+    tag: str
+    file: str
+    layout: Callable[[], Shapes]
+    sha256: str = ""
+    licence: str = ""
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """system.tag"""
+        return f"{self.system}.{self.tag}"
+
+    def pins(self, digest: str) -> bool:
+        """Whether the card's sha256 says that this is the published file."""
+        return bool(self.sha256) and digest.startswith(self.sha256.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A file's tensors beside a layout: `names` (in the file -> upstream), what was left out, what does not agree."""
+
+    candidate: Candidate
+    names: Mapping[str, str]
+    prefix: str
+    ignored: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    reshaped: tuple[str, ...]
+
+    @property
+    def wrong(self) -> int:
+        """How many names or shapes do not agree."""
+        return len(self.missing) + len(self.unexpected) + len(self.reshaped)
+
+    def complaint(self) -> str:
+        """What does not agree, with its counts and the first names of each sort."""
+        sorts = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.reshaped}
+        return "; ".join(f"{len(names)} {sort}: {few(names)}" for sort, names in sorts.items() if names)
+
+
+def fit(candidate: Candidate, given: Shapes) -> Fit:
+    """Holds a file's names and shapes against the layout of a candidate, to the last one."""
+    wanted = candidate.layout()
+    prefix = _prefix(wanted, given)
+    bare = {name.removeprefix(prefix): name for name in given}
+    ignored = tuple(sorted(name for name in bare.keys() - wanted.keys() if _ignorable(name)))
+    kept = bare.keys() - set(ignored)
+    shared = sorted(kept & wanted.keys())
+    sizes = [(name, tuple(given[bare[name]]), tuple(wanted[name])) for name in shared]
+    return Fit(
+        candidate,
+        names={bare[name]: name for name in shared},
+        prefix=prefix,
+        ignored=ignored,
+        missing=tuple(sorted(wanted.keys() - kept)),
+        unexpected=tuple(sorted(kept - wanted.keys())),
+        reshaped=tuple(f"{name} {list(is_)}, wanted {list(want)}" for name, is_, want in sizes if is_ != want),
+    )
+
+
+def _prefix(wanted: Shapes, given: Shapes) -> str:
+    """What stands before every name in the file and before none in the layout."""
+    prefix = ""
+    while True:
+        longer = (prefix + each for each in PREFIXES if not any(name.startswith(each) for name in wanted))
+        found = next((each for each in longer if all(name.startswith(each) for name in given)), None)
+        if found is None or not given:
+            return prefix
+        prefix = found
+
+
+def _ignorable(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in IGNORED)
+
+
+def few(names: Iterable[str]) -> str:
+    """At most five, and a sign that there are more."""
+    ordered = list(names)
+    return ", ".join(ordered[:SHOWN]) + (", …" if len(ordered) > SHOWN else "")
+
+
+def by_name(candidates: Iterable[Candidate], file: str) -> list[Candidate]:
+    """Candidates whose published file is called so; else those called so but for the digits of a hash."""
+    pool = list(candidates)
+    exact = [each for each in pool if each.file.lower() == file.lower()]
+    return exact or [each for each in pool if _bare(each.file) == _bare(file)]
+
+
+def _bare(file: str) -> str:
+    return DIGITS.sub("", file.lower())
+
+
+def digits(file: str) -> str:
+    """What may be the first digits of its own sha256 in a file's name, as in SAM's and torch hub's; or nothing."""
+    found = DIGITS.search(file)
+    return found["digits"].lower() if found else ""
+
+
+def by_layout(candidates: Iterable[Candidate], given: Shapes, file: str) -> Fit:
+    """The one candidate whose layout the file has; several or none are a sentence that says what to do."""
+    fits = [fit(candidate, given) for candidate in candidates]
+    good = [each for each in fits if not each.wrong]
+    if len(good) == 1:
+        return good[0]
+    if good:
+        names = [each.candidate.name for each in good]
+        raise BadInput(
+            f"{file} has the layout of {' and of '.join(names)}, and its name does not say which it is: "
+            f"add --as {names[0]} (or another of these)."
+        )
+    if not fits:
+        raise BadInput(f"{file} has {len(given)} tensors, and no system here takes a file of its own.")
+    raise mismatch(min(fits, key=lambda each: each.wrong), file, "no system's file; the nearest is that of ")
+
+
+def mismatch(best: Fit, file: str, what: str) -> BadInput:
+    """The sentence for a file whose tensors are not those of the candidate."""
+    return BadInput(
+        f"{file} is {what}{best.candidate.name}, and of its {len(best.candidate.layout())} tensors {best.complaint()}. "
+        "Nothing was stored."
+    )
