@@ -25,7 +25,7 @@ $(STAMP)-demo: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(STAMP)-test: pyproject.toml | $(VENV)/bin/python
-	@scripts/install $(BIN) test,demo,systems "$(TORCH_INDEX)"
+	@scripts/install $(BIN) test,demo "$(TORCH_INDEX)"
 	@touch $@ $(STAMP)-demo
 
 demo: $(STAMP)-demo

@@ -50,7 +50,7 @@ _HOME = {
     **dict.fromkeys(("Image", "from_array"), "values.image"),
     **dict.fromkeys(("Box", "Examples", "Labels", "Mask", "Points", "Question", "Scribble", "Turns"), "values.prompts"),
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Inventions that several systems share."""

@@ -1,0 +1,1 @@
+"""Pinned files under tags, renamed strictly."""
