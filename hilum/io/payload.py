@@ -69,9 +69,10 @@ class Payload:
         self._plausible(count)
         try:
             with self.path.open("rb") as file:
-                file.seek(self.offset)
+                ahead = self.skip if self.packing == "raw" else 0
+                file.seek(self.offset + ahead)
                 stream = OPENERS[self.packing](file)
-                skipped = _passed(stream, self.skip)
+                skipped = ahead + _passed(stream, self.skip - ahead)
                 values = bytearray()
                 for part in _parts(stream, count):
                     values += part

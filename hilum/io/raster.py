@@ -21,7 +21,7 @@ from hilum.values.errors import BadInput, HilumError, TooLarge
 from hilum.values.image import Image
 
 from . import limits
-from .payload import unreadable
+from .payload import opening, unreadable
 from .png16 import colour_planes
 from .stored import Stored, picked, settled
 
@@ -31,7 +31,7 @@ DEEP = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}  # grey of 16 or 32 bits, r
 COLOUR = dict.fromkeys(("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr"), "RGB")
 CONVERTED = {"P": "a palette", "PA": "a palette", "CMYK": "CMYK inks", "YCbCr": "YCbCr"}
 ALPHA = {"LA", "La", "RGBA", "RGBa", "PA"}
-ORIENTATION, PHOTOMETRIC = 0x0112, 262  # EXIF and TIFF tags
+ORIENTATION, BITS, PHOTOMETRIC = 0x0112, 258, 262  # EXIF and TIFF tags
 TURNS = {  # by EXIF orientation: how often by 90° anticlockwise, then whether mirrored left to right
     2: (0, True),
     3: (2, False),
@@ -93,14 +93,14 @@ def _opened(path: Path) -> Iterator[tuple[PIL.Image.Image, list[warnings.Warning
 
 
 def _pixels(path: Path, picture: PIL.Image.Image, page: int) -> tuple[Pixels, tuple[str, ...]]:
-    mode, turn = picture.mode, int(picture.getexif().get(ORIENTATION, 1))
+    mode, bits, turn = picture.mode, _bits(path, picture), int(picture.getexif().get(ORIENTATION, 1))
     notes = (f"turned as its EXIF orientation {turn} says",) if turn in TURNS else ()
     if mode in ALPHA or "transparency" in picture.info:
         notes = (*notes, "the alpha channel was left out")
     if mode in CONVERTED:
         notes = (*notes, f"stored as {CONVERTED[mode]}; converted to RGB")
-    if mode not in DEEP and "16" in str([tile[3] for tile in getattr(picture, "tile", ())]):
-        return _turned(_sixteen(path, picture, page), turn), notes
+    if mode not in DEEP and bits > 8:
+        return _turned(_deep_colour(path, picture, page), turn), notes
     if mode not in {*GREY, *DEEP, *COLOUR}:
         raise BadInput(f"{path.name} has pixels of the kind {mode}; hilum reads grey and RGB. Convert it first.")
     picture.load()
@@ -109,11 +109,18 @@ def _pixels(path: Path, picture: PIL.Image.Image, page: int) -> tuple[Pixels, tu
     return array.astype(array.dtype.newbyteorder("="), copy=False), notes
 
 
-def _sixteen(path: Path, picture: PIL.Image.Image, page: int) -> Pixels:
-    """16-bit colour, all channels; grey with alpha comes back as grey."""
+def _bits(path: Path, picture: PIL.Image.Image) -> int:
+    """Bits of one channel as the file has it; Pillow tells only what it makes of them."""
+    if picture.format == "PNG":
+        return opening(path, 25)[24]
+    return max(getattr(picture, "tag_v2", {}).get(BITS, (8,)))
+
+
+def _deep_colour(path: Path, picture: PIL.Image.Image, page: int) -> Pixels:
+    """16-bit (TIFF: or deeper) colour, all channels; grey with alpha comes back as grey."""
     if picture.format == "PNG" and page == 0:
         array = colour_planes(path)
-    elif picture.format == "TIFF":
+    elif picture.format == "TIFF" and picture.mode not in CONVERTED:
         import tifffile
 
         with tifffile.TiffFile(path) as file:
@@ -122,7 +129,7 @@ def _sixteen(path: Path, picture: PIL.Image.Image, page: int) -> Pixels:
             array = array if sheet.axes == "YXS" else rearrange(array, "s y x -> y x s")
     else:
         raise BadInput(
-            f"{path.name} has 16-bit colour in a {picture.format} that hilum does not read: save it as TIFF."
+            f"{path.name} has more than 8 bits of colour in a way that hilum does not read: save it as an RGB TIFF."
         )
     return array[..., 0] if array.shape[-1] == 2 else array
 
@@ -135,4 +142,4 @@ def _turned(pixels: Pixels, turn: int) -> Pixels:
 
 def _white_is_zero(picture: PIL.Image.Image) -> bool:
     """TIFF's WhiteIsZero; Pillow turns 8-bit pictures round itself, deeper ones not."""
-    return picture.mode in DEEP and dict(getattr(picture, "tag_v2", {})).get(PHOTOMETRIC) == 0
+    return picture.mode in DEEP and getattr(picture, "tag_v2", {}).get(PHOTOMETRIC) == 0
