@@ -1,7 +1,6 @@
-"""Kits: numbers made by the upstream repositories' own code, found in folders and handed to the tests that claim them."""
+"""Kits: numbers made by the upstream repositories' own code, handed to the tests that claim them."""
 
 import pytest
-
 from parity.kit import found
 
 
