@@ -1,0 +1,125 @@
+"""Prompts from text: what stands behind --box, --point, --point-out and --labels; one sentence for each mistake."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from ..values.errors import BadInput
+
+if TYPE_CHECKING:
+    from ..values.prompts import Box, Labels, Points
+
+Place = tuple[float, ...]  # x, y or x, y, z
+PromptSpace = Literal["voxel", "patient"]
+
+AXES = "xyz"
+BOX = "x,y:x,y or x,y,z:x,y,z"
+POINT = "x,y or x,y,z"
+
+
+def box(text: str, space: PromptSpace = "voxel") -> Box:
+    """`[name=]x,y[,z]:x,y[,z]`: two corners, both included."""
+    given = f"--box {text}"
+    name, body = named(text, given)
+    corners = body.split(":")
+    if len(corners) != 2:
+        raise BadInput(f"{given}: a box is two corners with one colon between them, {BOX}.")
+    low, high = (_place(corner, given, BOX) for corner in corners)
+    if len(low) != len(high):
+        raise BadInput(f"{given}: its corners have {len(low)} and {len(high)} numbers; a box is {BOX}.")
+    _in_order(low, high, space, given)
+    from ..values.prompts import Box
+
+    return Box([low], [high], space=space, name=name)  # type: ignore[arg-type]
+
+
+def _in_order(low: Place, high: Place, space: PromptSpace, given: str) -> None:
+    """Corners in voxels run from the lower to the higher index; in millimetres the axes may run either way."""
+    swapped = [axis for axis in range(len(low)) if low[axis] > high[axis]]
+    if swapped and space == "voxel":
+        lower, higher = map(min, low, high), map(max, low, high)
+        mended = ":".join(",".join(f"{value:g}" for value in corner) for corner in (lower, higher))
+        axes = " and ".join(AXES[axis] for axis in swapped)
+        raise BadInput(f"{given}: its corners are swapped along {axes}; write the lower one first, {mended}.")
+
+
+def point(text: str, space: PromptSpace = "voxel") -> Points:
+    """`[name=]x,y[,z]`: a click inside the object."""
+    return _click(text, "--point", True, space)
+
+
+def point_out(text: str, space: PromptSpace = "voxel") -> Points:
+    """`[name=]x,y[,z]`: a click outside the object."""
+    return _click(text, "--point-out", False, space)
+
+
+def _click(text: str, option: str, inside: bool, space: PromptSpace) -> Points:
+    given = f"{option} {text}"
+    name, body = named(text, given)
+    if ":" in body:
+        raise BadInput(f"{given}: a point is {POINT}; a colon belongs to a --box.")
+    from ..values.prompts import Points
+
+    return Points([_place(body, given, POINT)], [inside], space=space, name=name)  # type: ignore[arg-type]
+
+
+def labels(text: str, space: PromptSpace = "voxel") -> Labels:
+    """`a, b, c`: names of classes, separated by commas."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise BadInput(f"--labels {text!r}: at least one name is wanted, such as --labels 'liver, spleen'.")
+    from ..values.prompts import Labels
+
+    return Labels(names)
+
+
+def named(text: str, given: str) -> tuple[str | None, str]:
+    """`name=rest` taken apart; without a name it is None."""
+    name, equals, rest = text.rpartition("=")
+    if not equals:
+        return None, text
+    if not name.strip():
+        raise BadInput(f"{given}: before the = a name is wanted, such as liver={rest}.")
+    return name.strip(), rest
+
+
+def _place(text: str, given: str, form: str) -> Place:
+    words = [word.strip() for word in text.replace("−", "-").split(",")]
+    if words[-1] == "" and len(words) > 1:
+        raise BadInput(f"{given}: a number is missing after the last comma; write it without spaces, {form}.")
+    if len(words) not in (2, 3):
+        raise BadInput(f"{given}: {text.strip() or 'nothing'} is not a place; wanted {form}.")
+    return tuple(_number(word, given, form) for word in words)
+
+
+def _number(word: str, given: str, form: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        raise BadInput(f"{given}: {word or 'nothing'} is not a number; wanted {form}.") from None
+    if not math.isfinite(value):
+        raise BadInput(f"{given}: {word} is not a finite number; wanted {form}.")
+    return value
+
+
+def spacing(text: str) -> tuple[float, ...]:
+    """`x,y,z` (or `x,y`): mm between voxel centres, all above 0."""
+    given = f"--spacing {text}"
+    steps = _place(text, given, "x,y,z in mm")
+    if min(steps) <= 0:
+        raise BadInput(f"{given}: a spacing is above 0 mm.")
+    return steps
+
+
+def memory(text: str) -> int:
+    """`8GB`, `512M`, `2e9`: bytes; K, M, G, T count by 1024."""
+    body = text.strip().upper().removesuffix("B").removesuffix("I")
+    power = "KMGT".find(body[-1:]) + 1 if body[-1:] else 0
+    try:
+        value = float(body[:-1] if power else body) * 1024**power
+    except ValueError:
+        raise BadInput(f"--max-memory {text}: wanted a size, such as 8GB or 512MB.") from None
+    if not (math.isfinite(value) and value >= 1):
+        raise BadInput(f"--max-memory {text}: wanted a size above 0, such as 8GB.")
+    return int(value)

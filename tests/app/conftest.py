@@ -1,0 +1,71 @@
+"""The command line in process, and a segmenter without a network for it to ask."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from hilum import registry
+from hilum.app.cli import main
+from hilum.values.card import card_from
+from hilum.weights import store
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def hilum(capfd):
+    """Runs a command line as the program would, and gives back how it ended; all that reached a terminal is caught."""
+
+    def run(*words: object) -> Ended:
+        capfd.readouterr()
+        try:
+            main([str(word) for word in words])
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Ended(code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def threshold(monkeypatch, tmp_path):
+    """The tests' own segmenter, registered, with "weights" that are there."""
+    from capabilities.threshold import Threshold
+
+    table = tomllib.loads((Path(__file__).parents[1] / "capabilities" / "threshold.toml").read_text(encoding="utf-8"))
+    weights = [{"tag": "none", "file": "none", "source": "package", "licence": "Apache-2.0"}]
+    entry = registry.Entry(card_from({**table, "weights": weights}), "capabilities.threshold")
+    entries, broken = registry._found()
+    shipped, load = store.shipped, registry.load
+
+    def loaded(name, **given):
+        return Threshold.tiny() if name.partition(".")[0] == "threshold" else load(name, **given)
+
+    monkeypatch.setattr(registry, "_found", lambda: ({**entries, "threshold": entry}, broken))
+    monkeypatch.setattr(registry, "load", loaded)
+    monkeypatch.setattr(
+        store, "shipped", lambda card: {"none": tmp_path} if card.name == "threshold" else shipped(card)
+    )
+    return entry.card
+
+
+@pytest.fixture
+def disc(tmp_path) -> Path:
+    """A picture of 60 x 40 pixels: a bright disc of radius 9 around (20, 18) on dark grey."""
+    y, x = np.ogrid[:40, :60]
+    values = np.where((x - 20) ** 2 + (y - 18) ** 2 < 81, 220, 30).astype(np.uint8)
+    path = tmp_path / "disc.png"
+    Pillow.fromarray(values).save(path)
+    return path
