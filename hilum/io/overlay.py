@@ -113,7 +113,8 @@ class Shown:
 
     def answered(self, view: View) -> Panel:
         """The image with the answer and what was asked."""
-        title = "answer" if view.region == whole(view.image, view.section) else "close-up"
+        close = view.region != whole(view.image, view.section)
+        title = "close-up" if close else "" if view.words() else "answer"
         return outlined(view, self.answer.masks, self.prompts, title=title)
 
     def unsure(self, view: View) -> Panel:

@@ -20,7 +20,7 @@ from .marks import prompted_planes
 from .page import GAP, Box, bound, check_picture, column, footing, framed, grid, heading, pillow, row, save
 from .panel import Panel, filled, outlined, plain, prompted
 from .view import View, fitted, whole
-from .words import image_words, system_words
+from .words import format_words, image_words, system_words
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow
@@ -49,7 +49,7 @@ def overview(image: Image) -> Canvas:
     cells = [framed(plain(view), box) for view, box in views]
     pictures = grid(cells, ACROSS)
     width = max(640, pictures.shape[1])
-    title = heading(image.source.format, image_words(image), width)
+    title = heading(format_words(image), image_words(image), width)
     return bound(column([title, pictures, histogram(image, width), footing(key(()), width)]))
 
 
@@ -104,7 +104,7 @@ def _line(line: SheetRow) -> Canvas:
     """A row's title, its four panels and its legend."""
     answer = line.answer
     panels = row([framed(panel, box) for panel, box in _panels(line)])
-    words = f"{answer.image.source.format} · {image_words(answer.image)}"
+    words = f"{format_words(answer.image)} · {image_words(answer.image)}"
     width = panels.shape[1]
     return column([heading(line.file, words, width, aside=f"{line.seconds:.2f} s"), panels, legend(answer, width)])
 

@@ -8,6 +8,8 @@ from hilum.values import geometry
 from hilum.values.answers import Segmentation
 from hilum.values.image import Image
 
+WRITTEN = {"nifti": "NIfTI", "metaimage": "MetaImage", "array": "array"}  # others are capitals: DICOM, NRRD, PNG
+
 
 def image_words(image: Image) -> str:
     """Modality, size and spacing: "CT · 512 × 512 × 80 voxels · 0.7 × 0.7 × 2.5 mm"."""
@@ -16,8 +18,13 @@ def image_words(image: Image) -> str:
     if image.source.modality:
         parts.insert(0, image.source.modality)
     if image.spacing is not None:
-        parts.append(f"{' × '.join(f'{step:.3g}' for step in image.spacing)} mm")
+        parts.append(f"{' × '.join(f'{step:.4g}' for step in image.spacing)} mm")
     return " · ".join(parts)
+
+
+def format_words(image: Image) -> str:
+    """The file format as its makers write it."""
+    return WRITTEN.get(image.source.format.lower(), image.source.format.upper())
 
 
 def system_words(answer: Segmentation) -> str:

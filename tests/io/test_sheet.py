@@ -12,7 +12,8 @@ from PIL import Image as Pillow
 
 from hilum.io import planes
 from hilum.io.histogram import bins, histogram, sampled
-from hilum.io.sheet import SheetRow, _panels, contact_sheet, inspect_sheet, overview, picture
+from hilum.io.panel import plain
+from hilum.io.sheet import SheetRow, _panels, _views, contact_sheet, inspect_sheet, picture
 from hilum.values.errors import BadInput
 from hilum.values.image import Display, from_array
 from hilum.values.prompts import Box, Points
@@ -25,23 +26,20 @@ def brain(planes_there=30):
     return replace(from_array(ball[None], spacing=(1.0, 1.0, 1.0), modality="MR"), display=Display(0.0, 120.0))
 
 
-def test_overview_is_the_same_for_a_flipped_array_but_for_plane_indices():
-    image = brain()
-    assert np.array_equal(overview(image), overview(image.flipped(0).flipped(0)))
-    for axis in range(3):
-        turned = image.flipped(axis)
-        for normal in range(3):
-            straight, other = image.section(normal), turned.section(normal)
-            assert planes.visible(image, straight) == planes.visible(turned, other)
-    # indices along y and z stay where x alone is reversed; the sagittal panel's index is all that may differ
-    differing = np.argwhere((overview(image) != overview(image.flipped(1))).any(axis=-1))
-    assert len(differing) < 400
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_overview_of_a_flipped_array_has_the_same_pictures_to_the_pixel(axis):
+    straight, turned = _views(brain()), _views(brain().flipped(axis))
+    assert len(straight) == len(turned) == 12
+    for (one, _), (other, _) in zip(straight, turned, strict=True):
+        assert np.array_equal(plain(one).picture, plain(other).picture)
 
 
 def test_overview_leaves_out_empty_planes_at_both_ends():
     image = brain()
     there = planes.visible(image, image.section())
-    assert (there.start, there.stop) == (4, 21) or (there.start >= 4 and there.stop <= 21 and len(there) >= 13)
+    held = np.flatnonzero(image.array[0].any(axis=(1, 2)))
+    assert set(there) <= set(held)
+    assert len(there) >= 0.75 * len(held)
     flat = from_array(np.zeros((1, 6, 8, 8), np.float32), spacing=(1, 1, 1))
     assert planes.visible(flat, flat.section()) == range(6)
 
