@@ -38,7 +38,7 @@ def window_words(image: Image) -> str:
     if image.source.modality != "CT" and image.source.unit != "HU":
         return ""
     display = image.display
-    return f"W {display.high - display.low:.0f} L {(display.high + display.low) / 2:.0f} HU"
+    return f"W {display.high - display.low:.4g} L {(display.high + display.low) / 2:.4g} HU"
 
 
 def confidence_words(score: float) -> str:

@@ -318,6 +318,8 @@ def test_a_close_up_is_square_in_millimetres_and_holds_the_object():
 def test_window_is_stated_for_ct_and_only_there():
     answer = phantom()
     assert window_words(answer.image) == "W 400 L 40 HU"
+    half = replace(answer.image, display=Display(-10.0, 89.0))
+    assert window_words(half) == "W 99 L 39.5 HU"
     assert window_words(volume()) == ""
 
 
