@@ -22,7 +22,7 @@ from hilum.values.image import Image
 
 from . import limits
 from .payload import Payload, beside, opening
-from .stored import Stored, finite, native, numbers, picked, settled, with_normal
+from .stored import FARTHEST, Stored, finite, native, numbers, picked, settled, with_normal
 
 RAS_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NUMBERS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
@@ -53,8 +53,7 @@ def read_nifti(path: Path, *, frame: int | None = None, spacing: tuple[float, ..
     found = _found(path.with_suffix(".hdr") if path.suffix.lower() == ".img" else path)
     values, notes = _values(found, picked(found.frames, frame, path.name))
     header = found.header
-    with np.errstate(all="ignore"):
-        placed, said = placement(header, found.shape, found.path.name)
+    placed, said = placement(header, found.shape, found.path.name)
     limits_said = float(header["cal_min"]), float(header["cal_max"])
     colour = int(header["datatype"]) in COLOURS
     return settled(
@@ -162,25 +161,23 @@ def placement(
 ) -> tuple[Float[np.ndarray, "4 4"] | None, tuple[str, ...]]:
     """Voxel -> LPS mm by the sform, else the qform, else None; and what is to be said: units, disagreement."""
     unit = int(header["xyzt_units"]) & 7
-    factor = np.diag([MILLIMETRES.get(unit, 1.0)] * 3 + [1.0])
     notes = (f"{name} measures in {UNITS[unit]}; converted to mm",) if unit in UNITS else ()
-    sform = factor @ RAS_LPS @ _rows(header) if header["sform_code"] > 0 else None
-    turned = _quaternion(header) if header["qform_code"] > 0 else None
-    qform = None if turned is None else factor @ RAS_LPS @ turned
-    if sform is not None and not _spans(sform, shape):
-        sform, notes = None, (*notes, f"the sform of {name} does not span space and was not used")
-        if qform is None:
-            raise BadInput(f"{name} has a damaged geometry: its sform does not span space, and it has no qform.")
-    if sform is None or qform is None:
-        return (qform if sform is None else sform), notes
-    apart = farthest(sform, qform, shape)
-    if apart <= AGREE:
-        return sform, notes
-    said = (
-        f"the sform (code {header['sform_code']}) and the qform (code {header['qform_code']}) of {name} disagree by "
-        f"up to {apart:.4g} mm (origins {numbers(sform[:3, 3])} and {numbers(qform[:3, 3])}, LPS mm); the sform is used"
-    )
-    return sform, (*notes, said)
+    found: dict[str, Float[np.ndarray, "4 4"]] = {}
+    for form, matrix in (("sform", _rows(header)), ("qform", _quaternion(header))):
+        if header[f"{form}_code"] <= 0:
+            continue
+        if matrix is None or not _spans(matrix, shape):
+            notes = (*notes, f"the {form} of {name} does not span space and was not used")
+            continue
+        found[form] = np.diag([MILLIMETRES.get(unit, 1.0)] * 3 + [1.0]) @ RAS_LPS @ matrix
+    if not found and (header["sform_code"] > 0 or header["qform_code"] > 0):
+        raise BadInput(f"{name} has a damaged geometry: neither its sform nor its qform spans space.")
+    if len(found) == 2 and (apart := farthest(found["sform"], found["qform"], shape)) > AGREE:
+        origins = " and ".join(numbers(affine[:3, 3]) for affine in found.values())
+        codes = f"the sform (code {header['sform_code']}) and the qform (code {header['qform_code']}) of {name}"
+        said = f"{codes} disagree by up to {apart:.4g} mm (origins {origins}, LPS mm); the sform is used"
+        notes = (*notes, said)
+    return next(iter(found.values()), None), notes
 
 
 def farthest(one: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]) -> float:
@@ -191,9 +188,10 @@ def farthest(one: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], sha
 
 
 def _spans(affine: Float[np.ndarray, "4 4"], shape: tuple[int, int, int]) -> bool:
+    if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST:
+        return False
     columns = with_normal(affine[:3, :3], shape[2])
-    size = np.linalg.norm(columns, axis=0).prod()
-    return bool(np.isfinite(columns).all() and size > 0 and abs(np.linalg.det(columns)) > 1e-9 * size)
+    return abs(np.linalg.det(columns)) > 1e-9 * float(np.linalg.norm(columns, axis=0).prod())
 
 
 def _rows(header: Header) -> Float[np.ndarray, "4 4"]:
@@ -204,6 +202,7 @@ def _quaternion(header: Header) -> Float[np.ndarray, "4 4"] | None:
     turned = header.copy()
     turned["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0  # the standard's reading of 0
     try:
-        return np.asarray(turned.get_qform(), dtype=np.float64)
+        with np.errstate(all="ignore"):  # what is not finite is refused by who uses it
+            return np.asarray(turned.get_qform(), dtype=np.float64)
     except (HeaderDataError, ValueError):  # no rotation in these numbers
         return None

@@ -22,7 +22,7 @@ KINDS = {  # what a file is: module of this folder, function in it
 }
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8")
 NIFTI_SIZES = [size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")]
-DICOM_STARTS = (b"\x08\0\x05\0", b"\x08\0\0\0", b"\x08\0\x08\0", b"\x02\0\0\0", b"\x02\0\x01\0", b"\x02\0\x10\0")
+DICOM_STARTS = (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")  # groups 2 and 8, where there is no preamble
 SUFFIXES = {
     **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".img", ".img.gz"), "nifti"),
     **dict.fromkeys((".nrrd", ".nhdr"), "nrrd"),

@@ -18,6 +18,7 @@ from hilum.values.image import Display, Image, Source, Space
 
 from .payload import sha256
 
+NARROWEST = 1e-30  # a display window below it is zero in float32 arithmetic
 LARGEST = 1e37  # values beyond it overflow in float32 arithmetic
 FARTHEST = 1e7  # mm from the origin; no patient is ten kilometres long
 SAMPLE = 1_000_000  # values that the display window is estimated from
@@ -45,7 +46,8 @@ def settled(stored: Stored, spacing: tuple[float, ...] | None) -> Image:
     name, dimensions = stored.path.name, stored.values.ndim - 1
     stated = None if spacing is None else checked_spacing(spacing, dimensions)
     values, repairs = finite(stored.values, name)
-    low, high = stored.window or robust_window(values)
+    low, high = stored.window or (0.0, 0.0)
+    low, high = (low, high) if high - low > NARROWEST else robust_window(values)
     affine, notes = _placed(stored, stated)
     files = (stored.path,) if stored.data_file is None else (stored.path, stored.data_file)
     return Image(
@@ -149,10 +151,10 @@ def finite(values: Num[np.ndarray, " c *grid"], name: str) -> tuple[Num[np.ndarr
 def robust_window(values: Num[np.ndarray, " *any"]) -> tuple[float, float]:
     """The 0.5th to 99.5th percentile, over a regular sample of large arrays; widened where they coincide."""
     flat = values.reshape(-1)
-    low, high = np.percentile(flat[:: flat.size // SAMPLE | 1], (0.5, 99.5))
-    if not high > low:
+    low, high = (float(value) for value in np.percentile(flat[:: flat.size // SAMPLE | 1], (0.5, 99.5)))
+    if not high - low > NARROWEST:
         low, high = float(values.min()), float(values.max())
-    return float(low), float(high) if high > low else float(low) + max(1.0, abs(float(low)) * 1e-6)
+    return low, high if high - low > NARROWEST else low + max(1.0, abs(low) * 1e-6)
 
 
 def picked(count: int, frame: int | None, name: str) -> int:

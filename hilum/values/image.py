@@ -31,7 +31,8 @@ class Display:
 
     def __call__(self, values: Num[np.ndarray, " *any"]) -> Float[np.ndarray, " *any"]:
         """Display values in 0..1, float32."""
-        scaled = (np.asarray(values, dtype=np.float32) - self.low) / (self.high - self.low)
+        with np.errstate(over="ignore"):  # a value far outside a narrow window is cut off below
+            scaled = (np.asarray(values, dtype=np.float32) - self.low) / (self.high - self.low)
         clipped = np.clip(scaled, 0.0, 1.0)
         return 1.0 - clipped if self.inverted else clipped
 
