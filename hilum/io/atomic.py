@@ -18,13 +18,13 @@ USERS_OWN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.E
 def replacing(target: Path, *, force: bool = False) -> Iterator[Path]:
     """A path to write to instead of `target`; it becomes `target` when the block ends well, and vanishes otherwise."""
     place = Path(os.path.realpath(target))  # a symbolic link stays, what it points to is replaced
-    _check(place, force)
+    _check(place, target, force)
     temporary = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
         _create(temporary)
         yield temporary
         _flush(temporary, os.O_RDONLY)
-        _check(place, force)  # a file may have come while we wrote
+        _check(place, target, force)  # a file may have come while we wrote
         os.replace(temporary, place)
         _flush(place.parent, os.O_RDONLY)
     except OSError as error:
@@ -36,18 +36,19 @@ def replacing(target: Path, *, force: bool = False) -> Iterator[Path]:
 
 def check_target(target: Path, *, force: bool = False) -> None:
     """Refuses a target that could not be written, before any work is done for it."""
-    _check(Path(os.path.realpath(target)), force)
+    _check(Path(os.path.realpath(target)), target, force)
 
 
-def _check(place: Path, force: bool) -> None:
+def _check(place: Path, target: Path, force: bool) -> None:
+    """Sentences name the target as it was given: the folders above it may be named after a patient."""
     if not place.parent.is_dir():
-        raise BadInput(f"cannot write {place.name}: there is no folder {place.parent}. Create it first.")
+        raise BadInput(f"cannot write {target.name}: there is no folder {target.parent}. Create it first.")
     if place.is_dir():
-        raise BadInput(f"cannot write {place}: it is a folder; give a file name in it.")
+        raise BadInput(f"cannot write {target}: it is a folder; give a file name in it.")
     if place.exists() and not place.is_file():
-        raise BadInput(f"cannot write {place}: it is a device or pipe, and only files are written.")
+        raise BadInput(f"cannot write {target}: it is a device or pipe, and only files are written.")
     if place.exists() and not force:
-        raise BadInput(f"{place} exists and is left as it is; give another name, or --force to replace it.")
+        raise BadInput(f"{target} exists and is left as it is; give another name, or --force to replace it.")
 
 
 def _create(temporary: Path) -> None:
