@@ -13,7 +13,13 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 ROWS, COLUMNS, SLICES = 32, 40, 10
 ROW_STEP, COLUMN_STEP, SLICE_STEP = 0.7, 0.9, 2.5
@@ -102,18 +108,43 @@ def put(dataset: Dataset, tags: dict[str, Any]) -> None:
 def ct_slice(kind: str, k: int, *, number: int = 1, seed: int = 0) -> FileDataset:
     """Slice k of the series, as a complete CT Image."""
     dataset = _file(CTImageStorage, kind, seed, k)
-    affine = ct_affine(kind)
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.InstanceNumber = number
     dataset.AcquisitionNumber = 1
     dataset.KVP = "120"
     dataset.SliceThickness = SLICE_STEP
-    dataset.PixelSpacing = [ROW_STEP, COLUMN_STEP]
-    dataset.ImageOrientationPatient = _decimals(directions(kind)[:, :2].T.ravel())
-    dataset.ImagePositionPatient = _decimals(affine[:3, 2] * k + affine[:3, 3])
+    place(dataset, ct_affine(kind), k)
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "-1024", "1", "HU"
     dataset.WindowCenter, dataset.WindowWidth = "50", "400"
     _pixels(dataset, (ct_values(kind, seed)[k] + 1024).astype(np.uint16))
+    return dataset
+
+
+def place(dataset: Dataset, affine: np.ndarray, k: int) -> None:
+    """Puts a dataset where the affine has its slice k."""
+    steps = np.linalg.norm(affine[:3, :2], axis=0)
+    dataset.PixelSpacing = _decimals(steps[::-1])
+    dataset.ImageOrientationPatient = _decimals((affine[:3, :2] / steps).T.ravel())
+    dataset.ImagePositionPatient = _decimals(affine[:3, 2] * k + affine[:3, 3])
+
+
+def secondary_capture(path: Path, stored: np.ndarray, **tags: Any) -> FileDataset:
+    """Writes a picture, or a film of several, without a place in a patient; `tags` as for `ct_series`."""
+    dataset = _file(SecondaryCaptureImageStorage, "picture", 0, 0)
+    put(dataset, {"Modality": "OT", "ConversionType": "WSD", "InstanceNumber": 1, "PatientOrientation": ""})
+    put(dataset, {"FrameOfReferenceUID": None, "PositionReferenceIndicator": None})
+    frames = stored if tags.get("SamplesPerPixel", 1) == 1 else stored[..., 0]
+    if frames.ndim == 3:
+        dataset.NumberOfFrames = len(frames)
+    _pixels(dataset, frames)
+    bits = stored.dtype.itemsize * 8
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+    dataset.PixelRepresentation = int(stored.dtype.kind == "i")
+    dataset.PixelData = stored.tobytes() + bytes(stored.nbytes % 2)
+    dataset["PixelData"].VR = "OB" if bits == 8 else "OW"
+    put(dataset, tags)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
     return dataset
 
 
@@ -136,7 +167,8 @@ def enhanced_ct(path: Path, kind: str = "tilted", *, seed: int = 0, phases: int 
 
 
 def _decimals(values: np.ndarray) -> list[str]:
-    return [f"{value:.12f}"[:16] for value in values]
+    """Decimal strings of at most 16 letters, as close to the values as these allow."""
+    return [f"{value:.13f}"[:16] for value in values]
 
 
 def _group(**attributes: Any) -> Dataset:
