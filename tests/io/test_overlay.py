@@ -10,35 +10,20 @@ from grids import PROVENANCE, affines, answer_on, volume
 from hypothesis import given, settings
 from PIL import Image as Pillow
 from scipy.ndimage import distance_transform_cdt
+from seen import phantom, view_of
 
 from hilum.io import marks, overlay, planes
 from hilum.io.ink import INSIDE, OUTSIDE, PALE, PALETTE, blank, inner_edge
 from hilum.io.lettering import Type, bar_length, coverage, plain, scale_bar, shortened
 from hilum.io.overlay import preview, sheet
 from hilum.io.panel import outlined, window_words
-from hilum.io.view import Region, View, fitted, stretched, whole
+from hilum.io.view import Region, stretched
 from hilum.io.words import rounded, size_words
 from hilum.values.answers import Segmentation
 from hilum.values.errors import BadInput
-from hilum.values.image import Display, Image, Source, from_array
+from hilum.values.image import Display, from_array
 from hilum.values.prompts import Box, Labels, Mask, Points, Scribble
-from phantoms import ct_affine, ct_values, ellipsoid
-
-
-def phantom(kind="axial", *, objects=1):
-    """The CT phantom with its bright ellipsoid as the answer, in an abdominal window."""
-    affine, values = ct_affine(kind), ct_values(kind)
-    image = Image(values[None], affine, "patient", Display(-160.0, 240.0), Source("DICOM", modality="CT", unit="HU"))
-    mask = ellipsoid(affine, image.grid)
-    masks = np.stack([np.roll(mask, number, axis=2) for number in range(objects)])
-    names = tuple(f"organ {number + 1}" for number in range(objects))
-    return Segmentation(masks, names, (0.9,) * objects, image, PROVENANCE)
-
-
-def view_of(image, normal=None, number=0, box=(400, 400), region=None):
-    section = image.section(normal)
-    part = region or whole(image, section)
-    return View(image, section, number, part, fitted(image, section, part, box))
+from phantoms import ct_affine
 
 
 def flipped(answer, axis):
@@ -249,67 +234,12 @@ def test_prompts_leave_no_mark_on_other_planes():
             assert (canvas != blank(*view.size)).any() == (number == 3), (number, prompt)
 
 
-def test_a_flat_box_is_looked_at_on_its_own_plane():
-    answer = phantom()
-    assert planes.main_section(answer.image, [Box([7, 3, 2], [7, 20, 8])]).normal == 0
-    assert planes.main_section(answer.image, [Box([3, 3, 2], [7, 20, 8])]).normal == 2
-
-
 def test_a_box_far_larger_than_a_close_up_costs_nothing():
     image = phantom().image
     view = view_of(image, 2, number=5, region=Region(10, 10, 12, 12))
     canvas = blank(*view.size)
     marks.draw(canvas, view, [Box([-1e7, -1e7, 0], [1e7, 1e7, 9])])
     assert (canvas == blank(*view.size)).all()
-
-
-# Planes
-
-
-def test_planes_go_evenly_through_the_object_and_through_the_clicks():
-    area = np.zeros(100, dtype=int)
-    area[20:60] = 10
-    chosen = planes.spread(area, 5, asked=[], without=33)
-    assert len(chosen) == 5
-    assert 33 not in chosen
-    assert min(chosen) >= 20
-    assert max(chosen) < 60
-    assert np.ptp(np.diff(chosen)) <= 10
-    clicked = planes.spread(area, 5, asked=[41, 22], without=33)
-    assert {41, 22} <= set(clicked)
-    assert len(clicked) == 5
-
-
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_few_planes_are_shown_once_each(count):
-    area = np.ones(count, dtype=int)
-    assert planes.spread(area, 6, asked=[0], without=0) == list(range(1, count))
-
-
-def test_the_large_panel_shows_the_plane_with_most_of_the_object():
-    answer = phantom("tilted")
-    section = planes.main_section(answer.image)
-    area = planes.areas(section, planes.together(answer))
-    assert planes.best(area, []) == int(np.argmax(answer.masks[0].sum(axis=(1, 2))))
-
-
-def test_other_directions_are_shown_for_near_isotropic_square_voxels_only():
-    isotropic = from_array(np.zeros((1, 20, 24, 28), np.float32), spacing=(1.0, 1.0, 1.2))
-    section = planes.main_section(isotropic)
-    assert [other.normal for other in planes.other_sections(isotropic, section)] == [1, 0]
-    thick, tilted = phantom("axial").image, phantom("tilted").image
-    for image in (thick, tilted):
-        assert planes.other_sections(image, planes.main_section(image)) == ()
-
-
-def test_a_close_up_is_square_in_millimetres_and_holds_the_object():
-    image = from_array(np.zeros((1, 4, 200, 100), np.float32), spacing=(2.0, 1.0, 5.0))
-    union = np.zeros(image.grid, dtype=bool)
-    union[1, 100:120, 90:97] = True
-    region = planes.around(image, image.section(2), union)
-    assert region.width * 2.0 == pytest.approx(region.height * 1.0, abs=2.0)
-    assert region.left <= 90 < 97 <= region.right <= 100
-    assert region.top <= 100 < 120 <= region.bottom
 
 
 # Words
