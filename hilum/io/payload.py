@@ -119,7 +119,7 @@ def _damaged(path: Path, packing: str) -> BadInput:
 def unreadable(path: Path, error: OSError) -> BadInput | Failed:
     """The sentence for a file that the system would not give us."""
     if error.errno is None:  # bz2 says so of garbled data
-        return BadInput(f"{path.name} is damaged: {error}.")
+        return BadInput(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}.")
     reason = (error.strerror or str(error)).lower()
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):
         return BadInput(f"cannot read {path.name}: {reason}.")

@@ -89,7 +89,8 @@ def _opened(path: Path) -> Iterator[tuple[PIL.Image.Image, list[warnings.Warning
         except OSError as error:
             raise unreadable(path, error) from error
         except Exception as error:  # under a damaged file a decoder raises almost anything
-            raise BadInput(f"{path.name} is damaged: {type(error).__name__} in its decoder ({error}).") from error
+            words = " ".join(str(error).split()) or type(error).__name__
+            raise BadInput(f"{path.name} is damaged or of a rare kind; its decoder says: {words[:200]}.") from error
 
 
 def _pixels(path: Path, picture: PIL.Image.Image, page: int) -> tuple[Pixels, tuple[str, ...]]:
