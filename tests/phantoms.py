@@ -133,7 +133,7 @@ def secondary_capture(path: Path, stored: np.ndarray, **tags: Any) -> FileDatase
     dataset = _file(SecondaryCaptureImageStorage, "picture", 0, 0)
     put(dataset, {"Modality": "OT", "ConversionType": "WSD", "InstanceNumber": 1, "PatientOrientation": ""})
     put(dataset, {"FrameOfReferenceUID": None, "PositionReferenceIndicator": None})
-    frames = stored if tags.get("SamplesPerPixel", 1) == 1 else stored[..., 0]
+    frames = stored[..., 0] if "PlanarConfiguration" in tags else stored
     if frames.ndim == 3:
         dataset.NumberOfFrames = len(frames)
     _pixels(dataset, frames)

@@ -10,12 +10,11 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.pixels import apply_color_lut
 
 from hilum.io.dicom_header import Header, Plane
-from hilum.values.errors import BadInput
 from hilum.values.image import Display
 
 CT_WINDOW = Display(-160.0, 240.0)  # level 40, width 400: soft tissue
 ROBUST = (0.5, 99.5)  # percentiles shown black and white where the file states no window
-LEAST_CONTRAST = 0.2  # part of a window that the values must fill, or that must lie in it
+LEAST_CONTRAST = 0.2  # part of a window that the values must fill
 SAMPLE = 1_000_000  # values that the percentiles look at
 
 
@@ -69,7 +68,7 @@ def display(
         return CT_WINDOW if soft_tissue else Display(low, high, inverted=inverted), ()
     black, white = middle.window
     seen = min(high, white) - max(low, black)
-    if seen >= LEAST_CONTRAST * (white - black) or seen >= LEAST_CONTRAST * (high - low):
+    if seen >= LEAST_CONTRAST * (white - black):
         return Display(black, white, inverted=inverted), ()
     note = f"the file's window {black:g} to {white:g} shows next to nothing of its values: {low:g} to {high:g} is shown"
     return Display(low, high, inverted=inverted), (note,)
@@ -114,7 +113,7 @@ def _looked_up(stored: Num[np.ndarray, "rows columns"], dataset: Dataset) -> Num
     entries, first, _ = (int(value) for value in item.LUTDescriptor)
     data = item.LUTData
     little = dataset.original_encoding[1] is not False
-    table = np.frombuffer(data, "<u2" if little else ">u2") if isinstance(data, bytes) else np.asarray(data)
+    table = np.frombuffer(data, "<u2" if little else ">u2") if isinstance(data, bytes) else np.atleast_1d(data)
     if len(table) < (entries or 65536):
-        raise BadInput("the modality LUT has fewer entries than it claims.")
+        raise ValueError("fewer entries than it claims")
     return table[np.clip(stored.astype(np.int64) - first, 0, (entries or 65536) - 1)]
