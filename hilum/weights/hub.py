@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def pull(candidate: Candidate, entry: WeightsEntry, *, again: bool = False) -> t
     try:
         path = _fetched(entry, folder)
     except HilumError as error:
+        with suppress(OSError):
+            folder.rmdir()  # what came in part stays, to be resumed
         raise type(error)(f"{error} {_by_hand(entry)}") from error
     _checked(path, entry, folder)
     wish = Wish(name=candidate.name, source=entry.source, replace=again)
@@ -65,8 +68,8 @@ def _fetched(entry: WeightsEntry, folder: Path) -> Path:
     where = hub_file(entry)
     if where is not None:
         return _from_hub(where, entry, folder)
-    if entry.gated or not entry.source.startswith(("https://", "http://")):
-        raise WeightsUnavailable(f"{entry.file} is given out by its publisher alone, not at an address.")
+    if entry.gated or not store.direct(entry):
+        raise WeightsUnavailable(f"{entry.file} cannot be pulled: its publisher gives it out by hand.")
     return download.fetch(entry.source, folder / entry.file)
 
 

@@ -17,7 +17,8 @@ from hilum.weights.store import MODEL, Record, Weights
 RAW = "as-it-came.safetensors"
 MAX_WEIGHTS_BYTES = 64 << 30
 NOT_WEIGHTS = {
-    b"<": "a web page, not weights: open its address in a browser and download the file itself",
+    b"<!doctype html": "a web page, not weights: open its address in a browser and download the file itself",
+    b"<html": "a web page, not weights: open its address in a browser and download the file itself",
     b"version https://git-lfs": "a Git LFS pointer, not weights: fetch the file itself with `git lfs pull`",
     b"\x1f\x8b": "compressed: unpack it first",
     b"Rar!": "an archive: unpack it first",
@@ -96,12 +97,21 @@ def _sized(path: Path) -> int:
     size, most = path.stat().st_size, limits.limit("MAX_WEIGHTS_BYTES", MAX_WEIGHTS_BYTES)
     if not 0 < size <= most:
         raise BadInput(f"{path.name} has {size:,} bytes; 1 to {most:,} are taken (HILUM_MAX_WEIGHTS_BYTES).")
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    for mark, what in NOT_WEIGHTS.items():
-        if start.startswith(mark):
+    start = _start(path)
+    for mark, what in ({} if _is_safetensors(start) else NOT_WEIGHTS).items():
+        if start.lstrip().lower().startswith(mark.lower()):
             raise BadInput(f"{path.name} is {what}.")
     return size
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """By the brace after the header's length; the length itself may look like any other format's mark."""
+    return start[8:9] == b"{"
 
 
 def _named(pool: list[Candidate], file: str, digest: str, wish: Wish) -> list[Candidate]:
@@ -143,9 +153,7 @@ def stored(candidate: Candidate) -> Imported | None:
 
 def _readable(path: Path, stage: Path) -> tuple[Path, limited.Report]:
     """A safetensors file with the file's own names: the file itself, or what the limited process made of it."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if path.suffix == store.SUFFIX or start[8:] == b"{":
+    if path.suffix == store.SUFFIX or _is_safetensors(_start(path)):
         return path, limited.Report((), (), (), "safetensors", len(tensor_file.slots(path)), 0)
     return stage / RAW, limited.unpickle(path, stage / RAW)
 

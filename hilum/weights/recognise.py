@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from hilum.values.errors import BadInput
+from hilum.values import progress
+from hilum.values.errors import BadInput, MissingExtra
 from hilum.weights.tensor_file import Shapes
 
 IGNORED = (
@@ -136,7 +137,7 @@ def digits(file: str) -> str:
 
 def by_layout(candidates: Iterable[Candidate], given: Shapes, file: str) -> Fit:
     """The one candidate whose layout the file has; several or none are a sentence that says what to do."""
-    fits = [fit(candidate, given) for candidate in candidates]
+    fits = list(_fits(candidates, given))
     good = [each for each in fits if not each.wrong]
     if len(good) == 1:
         return good[0]
@@ -149,6 +150,14 @@ def by_layout(candidates: Iterable[Candidate], given: Shapes, file: str) -> Fit:
     if not fits:
         raise BadInput(f"{file} has {len(given)} tensors, and no system here takes a file of its own.")
     raise mismatch(min(fits, key=lambda each: each.wrong), file, "no system's file; the nearest is that of ")
+
+
+def _fits(candidates: Iterable[Candidate], given: Shapes) -> Iterator[Fit]:
+    for candidate in candidates:
+        try:
+            yield fit(candidate, given)
+        except (ImportError, MissingExtra) as error:
+            progress.say(f"not compared with {candidate.name}: {error}")
 
 
 def mismatch(best: Fit, file: str, what: str) -> BadInput:

@@ -189,11 +189,18 @@ def how_to_get(system: str, entry: WeightsEntry) -> str:
         return f"{entry.file} ships with the package and is missing; install hilum again."
     pull, load = f"`hilum weights pull {system}.{entry.tag}`", f"`hilum weights import {entry.file}`"
     about = f"({page(entry)}; licence: {entry.licence})"
+    if not direct(entry):
+        return f"get {entry.file} from its publisher {about}, then {load}."
     if not entry.gated:
         return f"{pull}, or {load} if you have it {about}."
     if entry.source.startswith("hf:"):
         return f"accept the publisher's conditions {about}, then `hf auth login` and {pull}, or {load}."
     return f"ask for access with the publisher's form {about}, download {entry.file}, then {load}."
+
+
+def direct(entry: WeightsEntry) -> bool:
+    """Whether the source is the file itself, and not a page where a person finds it."""
+    return entry.source.startswith("hf:") or entry.source.partition("?")[0].endswith(f"/{entry.file}")
 
 
 def page(entry: WeightsEntry) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import mmap
-import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,14 +44,14 @@ class Content:
             case Rebuilt(Storage(key, dtype, _), said, int(offset), tuple(size), tuple(stride)):
                 dtype = said or dtype
             case _:
-                raise pickle.UnpicklingError("a tensor is not described by numbers")
+                raise ValueError("a tensor is not described by numbers")
         whole = all(type(number) is int and number >= 0 for number in (offset, *size, *stride))
         if not whole or len(size) != len(stride) or len(size) > MOST_AXES or dtype not in SIZES:
-            raise pickle.UnpicklingError(f"a tensor of impossible size {shown(str(size))}")
+            raise ValueError(f"a tensor of impossible size {shown(str(size))}")
         start, length = self.places[key]
         last = offset + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
         if math.prod(size) and (last + 1) * SIZES[dtype] > length:
-            raise pickle.UnpicklingError(f"a tensor of {list(size)} reaches outside its storage of {length} bytes")
+            raise ValueError(f"a tensor of {list(size)} reaches outside its storage of {length} bytes")
         return Leaf(dtype, size, lambda: self._bytes(start, dtype, (offset, size, stride)))
 
     def _bytes(self, start: int, dtype: str, place: tuple[int, tuple[int, ...], tuple[int, ...]]) -> np.ndarray:
