@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from grids import PROVENANCE, answer_on, leftovers, picture, volume
 
+import phantoms
 from hilum.io.atomic import replacing
 from hilum.io.read import read
 from hilum.io.write import write
@@ -145,6 +146,36 @@ def test_a_real_limit_on_file_size_leaves_nothing_wherever_it_strikes(name, tmp_
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert leftovers(tmp_path, f"whole.{name}") == []
     assert write(ANSWERS[name], tmp_path / name).read_bytes() == whole
+
+
+@pytest.fixture(scope="module")
+def of_a_series(tmp_path_factory):
+    """An answer on a DICOM series, which a SEG refers to."""
+    folder = tmp_path_factory.mktemp("series")
+    phantoms.ct_series(folder, "axial")
+    scan = read(folder)
+    mask = phantoms.ellipsoid(scan.affine, scan.grid)
+    return Segmentation(mask[None], ("ball",), (1.0,), scan, PROVENANCE)
+
+
+@pytest.mark.parametrize("step", ["create", "flush file", "rename", "the disk is full"])
+def test_a_fault_leaves_no_half_seg(step, of_a_series, tmp_path, monkeypatch):
+    target = tmp_path / "seg.dcm"
+    target.write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with monkeypatch.context() as patch:
+        if step == "the disk is full":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+        else:
+            broken_at(patch, step, errno.ENOSPC)
+        try:
+            with pytest.raises(Failed, match="could not write seg"):
+                write(of_a_series, target, force=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert target.read_bytes() == b"old"
+    assert leftovers(tmp_path, target.name) == []
+    assert write(of_a_series, target, force=True).read_bytes()[128:132] == b"DICM"
 
 
 WRITER = """

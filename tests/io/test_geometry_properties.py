@@ -6,14 +6,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from grids import affines, answer_on, picture, shapes, volume, volumes
+from grids import PROVENANCE, affines, answer_on, picture, shapes, volume, volumes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import phantoms
 from hilum.io import nifti, nrrd
 from hilum.io.read import read
 from hilum.io.write import write
 from hilum.values import geometry
+from hilum.values.answers import Segmentation
 from hilum.values.image import Image
 
 SMALL = settings(max_examples=30, deadline=None)
@@ -160,6 +162,22 @@ def test_shear_keeps_the_sform_alone(tmp_path):
     straight = nib.load(write(answer_on(volume()), tmp_path / "straight.nii"))
     assert (int(straight.header["sform_code"]), int(straight.header["qform_code"])) == (1, 1)
     assert np.allclose(straight.get_sform(), straight.get_qform(), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["tilted", "oblique"])
+@pytest.mark.parametrize("name", LABEL_MAPS)
+def test_a_mask_of_a_tilted_or_oblique_ct_lands_on_its_voxels(kind, name, tmp_path):
+    (tmp_path / "ct").mkdir()
+    phantoms.ct_series(tmp_path / "ct", kind)
+    scan = read(tmp_path / "ct")
+    mask = phantoms.ellipsoid(scan.affine, scan.grid)
+    answer = Segmentation(mask[None], ("ball",), (1.0,), scan, PROVENANCE)
+    back = read(write(answer, tmp_path / name))
+    assert mask.any()
+    assert np.array_equal(back.array[0] == 1, mask)
+    same_place(scan, back)
+    truth = phantoms.ct_affine(kind)
+    assert np.abs(geometry.apply(truth, corners(scan)) - geometry.apply(back.affine, corners(scan))).max() < MM
 
 
 @pytest.mark.parametrize("space", ["plane", "pixel"])
