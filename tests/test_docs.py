@@ -1,0 +1,88 @@
+"""What README and docs show is what happens: every fenced `hilum` line is run, every link leads somewhere.
+
+Lines run in one folder that holds small stand-ins of the files they name, with scout's shipped weights, in process.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = {
+    "pull": "opens a socket",
+    "import": "wants a published file of 375 MB",
+    "check": "runs on all demo pairs; tests/bench has it",
+    "verify": "wants weights that a user brought",
+}
+
+
+def lines() -> list[tuple[str, str]]:
+    """(page, command) of every line in a fence that begins with `hilum `."""
+    found = []
+    for page in PAGES:
+        for fence in re.findall(r"^```[a-z]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            for line in fence.splitlines():
+                for part in re.split(r"\s{3,}", line.removeprefix("$ ").split("  #")[0].strip()):
+                    if part.startswith("hilum "):
+                        found.append((page.name, part))
+    return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """A folder with a NIfTI scan, a DICOM series, pictures and labelled pairs, as the pages name them."""
+    import nibabel
+    from phantoms import ct_series
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("desk")
+    z, y, x = np.ogrid[:24, :110, :120]
+    ball = (x - 60) ** 2 + (y - 70) ** 2 + 9 * (z - 18) ** 2 < 20**2
+    volume = (ball * 200 + np.random.default_rng(0).integers(0, 30, ball.shape)).astype(np.int16)
+    scan = nibabel.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-1.0, -1.0, 3.0, 1.0]))
+    scan.header.set_xyzt_units("mm")
+    nibabel.save(scan, folder / "scan.nii.gz")
+    ct_series(folder / "ct_folder")
+    for name in ("photo.png", "film.png"):
+        Image.fromarray((ball[18] * 200).astype(np.uint8)).resize((256, 256)).save(folder / name)
+    for kind, scale in (("images", 200), ("labels", 1)):
+        (folder / "pairs" / "balls" / kind).mkdir(parents=True)
+        for case in range(2):
+            Image.fromarray((np.roll(ball[18], 5 * case, 1) * scale).astype(np.uint8)).save(
+                folder / "pairs" / "balls" / kind / f"{case}.png"
+            )
+    return folder
+
+
+def test_pages_have_commands_to_run():
+    assert len(lines()) >= 10
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(lines())), ids=lambda value: value[:70])
+def test_command_on_a_page_works(page, command, desk, monkeypatch):
+    from hilum.app.cli import app
+    from hilum.weights import store
+
+    words = shlex.split(command)[1:]
+    for word, reason in NOT_RUN.items():
+        if word in words[:2]:
+            pytest.skip(reason)
+    monkeypatch.chdir(desk)
+    done = CliRunner().invoke(app, [*words, *(["--force"] if words[0] == "ask" and "-o" in words else [])])
+    wanted = next((word for word in ("sam_study", "medsam") if word in words[1:2]), None)
+    if wanted and words[0] == "ask" and done.exit_code == 1:
+        assert "hilum weights" in done.output, "absent weights must say how to get them"
+        return
+    assert done.exit_code == 0, f"{page}: {command}\n{done.output}\n{done.exception}"
+    assert store.folder()
+
+
+def test_links_lead_to_files():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
