@@ -45,6 +45,21 @@ def checked(address: str) -> str:
     return address
 
 
+def reach(address: str) -> None:
+    """Raises at once if there is no way to the server: some clients try for half a minute before they say so."""
+    request = urllib.request.Request(checked(address), method="HEAD", headers={"User-Agent": "hilum"})
+    try:
+        urllib.request.build_opener(_SameSafety).open(request, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as error:  # an answer, whatever it says
+        error.close()
+    except BROKEN as error:
+        raise _unreachable(address, error) from error
+
+
+def _unreachable(address: str, error: Exception) -> Unreachable:
+    return Unreachable(f"{urlsplit(address).hostname} cannot be reached: {getattr(error, 'reason', error)}.")
+
+
 class _SameSafety(urllib.request.HTTPRedirectHandler):
     """Redirects are held to the same rule as the first address."""
 
@@ -106,7 +121,7 @@ def _try_until_whole(address: str, part: Part, pause: Callable[[float], None]) -
         except BROKEN as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
             if not before and not part.done() and not vain:
-                raise Unreachable(f"{urlsplit(address).hostname} cannot be reached: {reason}.") from error
+                raise _unreachable(address, error) from error
         vain = 0 if part.done() > before else vain + 1
         pause(min(0.5 * 2**vain, 10.0))
     raise Failed(f"fetching {address} failed {ATTEMPTS} times in a row, the last time because {reason}.")

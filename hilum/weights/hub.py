@@ -77,7 +77,8 @@ def _from_hub(where: HubFile, entry: WeightsEntry, folder: Path) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import errors, hf_hub_download
 
-    endpoint = download.checked(os.environ.get("HF_ENDPOINT", store.HUB)).rstrip("/")
+    endpoint = os.environ.get("HF_ENDPOINT", store.HUB).rstrip("/")
+    download.reach(endpoint)
     progress.say(f"asking {endpoint} for {where.repository}, revision {where.revision}")
     try:
         path = hf_hub_download(
