@@ -333,9 +333,10 @@ def test_no_warning_of_pydicom_leaks_in_threads(tmp_path):
     import logging
     from concurrent.futures import ThreadPoolExecutor
 
-    phantoms.secondary_capture(tmp_path / "odd.dcm", RAMP, RescaleSlope="1.5", RescaleIntercept="1.25")
-    odd = (tmp_path / "odd.dcm").read_bytes().replace(b"1.25", b"1_5 ")  # a decimal that pydicom warns of
-    (tmp_path / "odd.dcm").write_bytes(odd)
+    uid = phantoms.secondary_capture(tmp_path / "odd.dcm", RAMP).SeriesInstanceUID.encode()
+    (tmp_path / "odd.dcm").write_bytes((tmp_path / "odd.dcm").read_bytes().replace(uid, uid[:-3] + b"abc"))
+    with pytest.warns(UserWarning, match="Invalid value for VR UI"):
+        assert pydicom.dcmread(tmp_path / "odd.dcm").SeriesInstanceUID
     before, level = list(warnings.filters), logging.getLogger("pydicom").level
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(read_dicom, [tmp_path / "odd.dcm"] * 16))
