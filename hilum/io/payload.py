@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import zlib
@@ -118,7 +119,7 @@ def _damaged(path: Path, packing: str) -> BadInput:
 
 def unreadable(path: Path, error: OSError) -> BadInput | Failed:
     """The sentence for a file that the system would not give us."""
-    if error.errno is None:  # bz2 says so of garbled data
+    if error.errno in (None, errno.EINVAL):  # a decoder's word for garbled data, or a place before the file's start
         return BadInput(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}.")
     reason = (error.strerror or str(error)).lower()
     if isinstance(error, PermissionError | FileNotFoundError | IsADirectoryError):

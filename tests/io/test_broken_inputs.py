@@ -241,6 +241,14 @@ def test_values_may_be_any_floats(tmp_path):
     whatever_the_values()
 
 
+@pytest.mark.parametrize("place", [b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\0" * 8])
+def test_a_directory_that_lies_nowhere_is_a_sentence(place, tmp_path):
+    """A BigTIFF whose first directory is before the file's start or far behind its end."""
+    ends_well(tmp_path, "film.tif", b"II+\0\x08\0\0\0" + place + bytes(64))
+    with pytest.raises(BadInput, match=r"film\.tif"):
+        read(tmp_path / "film.tif")
+
+
 def test_bombs_are_refused_before_they_unpack(tmp_path):
     large = np.array([3, 30000, 30000, 1, 1, 1, 1, 1], dtype="<i2").tobytes()
     lying = bytearray(nifti())
