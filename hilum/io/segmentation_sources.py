@@ -45,7 +45,7 @@ def sources_of(image: Image) -> Sources:
     if image.space == "patient":
         for k, plane in enumerate(planes):
             _check_plane(image, k, plane)
-    datasets = {file: _complete(dataset_of(file, None, pixels=False)) for file in image.source.files}
+    datasets = {file: _complete(dataset_of(file, None, pixels=False), image) for file in image.source.files}
     if planes[0].frame is not None:
         return Sources((_only(datasets[planes[0].path], planes),), tuple((plane.frame or 0) + 1 for plane in planes))
     ordered = tuple(datasets[plane.path] for plane in planes)
@@ -82,11 +82,13 @@ def _check_plane(image: Image, k: int, plane: Plane) -> None:
         )
 
 
-def _complete(dataset: Dataset) -> Dataset:
-    """What highdicom wants of a file, and a de-identified or old one may not have, is there but empty."""
-    for keyword in (*PATIENT_AND_STUDY, "SliceThickness"):
+def _complete(dataset: Dataset, image: Image) -> Dataset:
+    """What highdicom wants and a de-identified or old file may lack is put in: empty, or from the grid."""
+    for keyword in PATIENT_AND_STUDY:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
+    if image.space == "patient" and not dataset.get("SliceThickness"):
+        dataset.SliceThickness = f"{geometry.spacing(image.affine)[2]:.10f}"[:16]
     return dataset
 
 
