@@ -1,11 +1,15 @@
 """Our SAM is transformers' SAM: the same weights through the table give the same numbers."""
 
+import copy
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
 from hilum.parts.sam import BASE, TINY, Sam, sam
+from hilum.parts.sam_everything import Sweep, everything
+from hilum.parts.sam_frame import SamFrame
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.weights.rename import fill
 from hilum.weights.tables.sam import TRANSFORMERS, TRANSFORMERS_TO_UPSTREAM, UPSTREAM
@@ -137,3 +141,41 @@ def test_published_size_has_transformers_names_and_shapes():
         theirs, mine = SamModel(SamConfig()).state_dict(), sam(BASE).state_dict()
     renamed = TRANSFORMERS.apply(theirs)
     assert {name: value.shape for name, value in renamed.items()} == {name: value.shape for name, value in mine.items()}
+
+
+def sharper() -> torch.nn.Module:
+    """The reference with masks that are steep enough to be stable, and better rated."""
+    model = copy.deepcopy(reference(SAM_EPS))
+    with torch.no_grad():
+        for head in model.mask_decoder.output_hypernetworks_mlps:
+            head.proj_out.weight.mul_(12)
+            head.proj_out.bias.mul_(12)
+        model.mask_decoder.iou_prediction_head.proj_out.bias.add_(1)
+    return model
+
+
+def test_everything_finds_the_same_masks():
+    """Against the mask-generation pipeline: clicks, both thresholds, boxes, order; the padding is tried too."""
+    from PIL import Image as Picture
+    from transformers import SamImageProcessor, pipeline
+
+    picture = np.random.default_rng(0).integers(0, 256, (3, 40, 56)).astype(np.uint8)
+    model, side, cells = sharper(), TINY.image_size, 4 * TINY.grid
+    processor = SamImageProcessor(
+        size={"longest_edge": side},
+        pad_size={"height": side, "width": side},
+        mask_size={"longest_edge": cells},
+        mask_pad_size={"height": cells, "width": cells},
+    )
+    generate = pipeline("mask-generation", model=model, image_processor=processor)
+    limits = {"pred_iou_thresh": 0.2, "stability_score_thresh": 0.7, "crops_nms_thresh": 1.0}
+    theirs = generate(Picture.fromarray(np.moveaxis(picture, 0, -1)), points_per_crop=8, points_per_batch=64, **limits)
+    network = sam(TINY).eval()
+    fill(network, TRANSFORMERS.apply(model.state_dict()))
+    frame = SamFrame(40, 56, side)
+    with torch.inference_mode():
+        sweep = Sweep(side=8, quality=0.2, stability=0.7, overlap=1.0)
+        mine = list(everything(network, network.image_encoder(frame.pixels(picture)), frame, sweep))
+    assert 10 < len(mine) == len(theirs["masks"]) < 3 * 64
+    pixels_apart = [int((a.mask != np.asarray(b)).sum()) for a, b in zip(mine, theirs["masks"], strict=True)]
+    assert np.mean(np.array(pixels_apart) <= 1) > 0.9  # two of nearly the same rating may change places
