@@ -19,7 +19,7 @@ from ..values import contract
 from ..values.card import Card, card_from
 from ..values.image import Image
 from ..values.prompts import Prompt
-from ..weights.rename import Table
+from ..weights.rename import Table, fill
 
 if TYPE_CHECKING:
     from ..backends.choose import Backend
@@ -103,7 +103,7 @@ class System(ABC):
         with torch.device("meta"):
             network = cls.build(cls.configs[weights.tag])
         state = {name: tensor.float() for name, tensor in cls.table.apply(load_file(weights.path)).items()}
-        network.load_state_dict(state, assign=True)
+        fill(network, state)
         system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
         system.weights_sha256 = weights.sha256
         return system.placed(device, backend)
