@@ -23,7 +23,7 @@ from pydicom.uid import (
 from hilum.io import dicom_codestream, limits
 from hilum.io.dicom_file import PIXELS
 from hilum.io.dicom_header import Header
-from hilum.values.errors import BadInput, Failed, HilumError, MissingExtra
+from hilum.values.errors import BadInput, Failed, HilumError
 
 READY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB")
 BECOMES_RGB = ("YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
@@ -88,13 +88,13 @@ def _by_pydicom(dataset: FileDataset, header: Header, number: int) -> Frame:
 
 
 def _beyond_pillow(encoded: bytes, header: Header, dataset: FileDataset, number: int) -> Frame:
-    """Lossless and 12-bit JPEG: by imagecodecs, else by a plug-in of pydicom such as gdcm, else a sentence."""
+    """Lossless and 12-bit JPEG: by imagecodecs; lossless ones else by gdcm, which has no 12-bit one."""
     if dicom_codestream.can_decode():
         array = dicom_codestream.decode(encoded)
         if header.photometric in ("YBR_FULL", "YBR_FULL_422"):
             array = convert_color_space(array, header.photometric, "RGB")
         return unpacked(array, header)
-    if "gdcm" in get_decoder(UID(header.syntax)).available_plugins:
+    if header.syntax != JPEGExtended12Bit and "gdcm" in get_decoder(UID(header.syntax)).available_plugins:
         return _by_pydicom(dataset, header, number)
     raise _missing(header)
 
@@ -140,8 +140,12 @@ def _decoder(header: Header) -> None:
         raise _missing(header)
 
 
-def _missing(header: Header) -> MissingExtra:
-    return MissingExtra(f"{header.path.name} ({UID(header.syntax).name})", "python-gdcm", "gdcm")
+def _missing(header: Header) -> Failed:
+    name = UID(header.syntax).name
+    return Failed(
+        f"{header.path.name} is compressed as {name}, which needs a decoder that is not installed: "
+        "pip install imagecodecs."
+    )
 
 
 def _undecodable(header: Header, error: Exception) -> BadInput:
