@@ -104,6 +104,8 @@ def _read(asked: Asked, path: Path) -> Image:
 def _system(asked: Asked, image: Image, target: Target) -> System:
     """The system, named or chosen; refused before its weights are loaded if its answer could not be written."""
     from .. import registry
+    from ..weights import store
+    from .cost import refuse
 
     given, name = asked.options, asked.words.system
     if name is None:
@@ -115,7 +117,8 @@ def _system(asked: Asked, image: Image, target: Target) -> System:
     card = registry.card(name)
     if target.output is not None:
         _writable(card.returns, target.output, given.force)
-    _preflight(name, given, image)
+    store.find(card, name.partition(".")[2] or None)
+    refuse(name, given.backend, asked.most_memory())
     return registry.load(name, device=device(given.device), backend=given.backend)
 
 
@@ -143,13 +146,6 @@ def _writable(returns: Sequence[str], output: Path, force: bool) -> None:
             refusals.append(error)
     if len(refusals) == len(kinds):
         raise refusals[0]
-
-
-def _preflight(name: str, given: AskOptions, image: Image) -> None:
-    from . import options
-
-    if given.max_memory is not None:
-        options.memory(given.max_memory)
 
 
 def _finish(asked: Asked, target: Target, system: System, images: Sequence[Image]) -> None:

@@ -48,6 +48,11 @@ class Asked:
         spacing = None if given.spacing is None else options.spacing(given.spacing)
         return {"series": given.series, "frame": given.frame, "spacing": spacing, "modality": given.modality}
 
+    def most_memory(self) -> int | None:
+        """Bytes that a look may take; None where the user did not say."""
+        given = self.options.max_memory
+        return None if given is None else options.memory(given)
+
 
 def understood(given: AskOptions, said: Said) -> Asked:
     """The words and prompts of a command line; a named system that does not take them refuses them now."""
@@ -61,7 +66,8 @@ def understood(given: AskOptions, said: Said) -> Asked:
         prompts.append(Question(words.question))
         kinds.append("question")
     asked = Asked(words, tuple(prompts), tuple(dict.fromkeys(kinds)), given)
-    asked.reading()
+    asked.reading()  # what is wrong with --spacing and --max-memory is said now
+    asked.most_memory()
     if words.system is not None:
         _refuse(words.system, asked.kinds)
     return asked

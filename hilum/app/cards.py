@@ -12,6 +12,7 @@ from .command import Said
 
 if TYPE_CHECKING:
     from ..values.card import Card, WeightsEntry
+    from .cost import Cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +29,22 @@ def card(given: CardOptions, said: Said) -> None:
     from .. import registry
 
     found = registry.card(given.name)
+    costs = _here(given.name) if given.here else None
     if given.json:
-        typer.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+        here = {} if costs is None else {"here": costs.facts()}
+        typer.echo(json.dumps({**asdict(found), **here}, indent=2, ensure_ascii=False))
     else:
-        typer.echo(table.fields(lines(found)))
+        here_lines = [] if costs is None else costs.lines()
+        typer.echo(table.fields([*lines(found), *here_lines, ("", screen.RESEARCH)]))
+
+
+def _here(name: str) -> "Cost | None":
+    from .cost import cost
+
+    found = cost(name)
+    if found is None:
+        screen.tell(f"{name} names no size that could be weighed here.")
+    return found
 
 
 def lines(card: "Card") -> list[tuple[str, str]]:
@@ -57,7 +70,6 @@ def lines(card: "Card") -> list[tuple[str, str]]:
         ("deviations", "\n".join(card.deviations)),
         ("notes", "\n".join(card.notes)),
         ("excuses", "\n".join(f"{test}: {reason}" for test, reason in (card.excuses or {}).items())),
-        ("", screen.RESEARCH),
     ]
 
 

@@ -11,6 +11,7 @@ import typer
 from . import bench_commands, weights_commands
 from .ask_options import AskOptions
 from .cards import CardOptions, card
+from .check import CheckOptions, check
 from .command import Ordered, Said, taking
 from .doctor import DoctorOptions, doctor
 from .inspection import InspectOptions, inspection
@@ -36,6 +37,7 @@ app.command("ask", cls=Ordered)(taking(AskOptions)(ask))
 app.command("list")(taking(ListOptions)(listing))
 app.command("card")(taking(CardOptions)(card))
 app.command("inspect")(taking(InspectOptions)(inspection))
+app.command("check")(taking(CheckOptions)(check))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")

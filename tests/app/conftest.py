@@ -40,7 +40,7 @@ def hilum(capfd):
 
 
 @pytest.fixture
-def threshold(monkeypatch, tmp_path):
+def threshold(monkeypatch, tmp_path_factory):
     """The tests' own segmenter, registered, with "weights" that are there."""
     from capabilities.threshold import Threshold
 
@@ -48,16 +48,15 @@ def threshold(monkeypatch, tmp_path):
     weights = [{"tag": "none", "file": "none", "source": "package", "licence": "Apache-2.0"}]
     entry = registry.Entry(card_from({**table, "weights": weights}), "capabilities.threshold")
     entries, broken = registry._found()
-    shipped, load = store.shipped, registry.load
+    shipped, load, file = store.shipped, registry.load, tmp_path_factory.mktemp("threshold") / "none.safetensors"
+    file.touch()
 
     def loaded(name, **given):
         return Threshold.tiny() if name.partition(".")[0] == "threshold" else load(name, **given)
 
     monkeypatch.setattr(registry, "_found", lambda: ({**entries, "threshold": entry}, broken))
     monkeypatch.setattr(registry, "load", loaded)
-    monkeypatch.setattr(
-        store, "shipped", lambda card: {"none": tmp_path} if card.name == "threshold" else shipped(card)
-    )
+    monkeypatch.setattr(store, "shipped", lambda card: {"none": file} if card.name == "threshold" else shipped(card))
     return entry.card
 
 
