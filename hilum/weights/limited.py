@@ -51,11 +51,13 @@ def unpickle(source: Path, target: Path) -> Report:
     except subprocess.TimeoutExpired as error:
         raise BadInput(f"{source.name} was not read within {error.timeout:.0f} s; nothing was stored.") from error
     said = _said(done.stdout)
-    if done.returncode == 0 and "error" not in said:
+    if done.returncode == 0 and "reader" in said:
         wrappers, left_out, refused = (tuple(said[name]) for name in LISTS)
         return Report(wrappers, left_out, refused, said["reader"], said["tensors"], said["peak"])
     if "error" in said:
         raise BadInput(f"{source.name} cannot be read as weights: {said['error']}. Nothing of it was run or stored.")
+    if "disk" in said:
+        raise Failed(f"the tensors of {source.name} could not be written: {said['disk']}. Nothing was stored.")
     raise _ended(source.name, done.returncode)
 
 

@@ -21,6 +21,7 @@ from hilum.weights.state import shown
 from hilum.weights.tensor_file import SIZES, Leaf
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the older kind: a row of pickles, then the bytes of the storages
+MAGIC_BYTES = MAGIC.to_bytes(10, "little")
 PROTOCOL = 1001
 LARGEST_PICKLE = 64 << 20  # bytes; that of a published model with its optimizer has a few megabytes
 MOST_MEMBERS = 200_000
@@ -75,6 +76,16 @@ def is_archive(path: Path) -> bool:
     """Whether a file is of the zip kind: by its first bytes, as torch decides, not by what stands at its end."""
     with path.open("rb") as file:
         return file.read(4) == ARCHIVE
+
+
+def check(path: Path) -> None:
+    """Refuses, from its outside alone, what is no file of torch.save, or an archive that is not as torch writes it."""
+    if is_archive(path):
+        _root(members(path))
+        return
+    with path.open("rb") as file:
+        if MAGIC_BYTES not in file.read(64):
+            raise ValueError("it is not a file of torch.save, nor safetensors")
 
 
 def members(path: Path) -> dict[str, zipfile.ZipInfo]:

@@ -8,10 +8,12 @@ It says what it found as one line of JSON on its standard output.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ FORBIDDEN: tuple[str, ...] = (
 )
 FORBIDDEN += ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.chown")
 FORBIDDEN += ("subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "webbrowser.", "urllib.", "ftplib.", "http.")
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)  # what is not the file's fault
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -59,6 +62,8 @@ def main() -> None:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
     try:
         report = convert(source, target)
+    except OSError as error:
+        _end({"disk" if error.errno in DISK else "error": shown(f"{error.strerror or error}".lower(), 300)})
     except MemoryError:
         _end({"error": "it asks for more memory than a file of its size should need"})
     except Exception as error:  # whatever a broken or hostile file provokes ends here as one sentence
@@ -70,21 +75,19 @@ def main() -> None:
 def _end(report: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(report) + "\n")
     sys.stdout.flush()
-    os._exit(3 if "error" in report else 0)  # no destructor of a foreign object runs
+    os._exit(0 if "reader" in report else 3)  # no destructor of a foreign object runs
 
 
 def convert(source: Path, target: Path) -> dict[str, Any]:
     """Reads `source` behind both walls, writes `target`, and says what was found."""
-    import torch
+    torch_file.check(source)
+    import torch  # a second or more, which garbage is not worth
 
     torch.set_num_threads(1)
     size = source.stat().st_size
     limit(size)
     wall(target)
-    archive = torch_file.is_archive(source)
-    if archive:
-        torch_file.members(source)
-    found = read(source, archive)
+    found = read(source, torch_file.is_archive(source))
     if len(found.state.tensors) > MOST_TENSORS:
         raise ValueError(f"it names {len(found.state.tensors):,} tensors, the cap is {MOST_TENSORS:,}")
     leaves = {checked_name(name): found.leaf(tensor) for name, tensor in found.state.tensors.items()}
@@ -150,7 +153,8 @@ def limit(size: int) -> None:
     for what, most in caps.items():
         hard = resource.getrlimit(what)[1]
         cap = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (cap, cap))
+        with suppress(ValueError, OSError):  # macOS has no cap on address space; the other caps hold
+            resource.setrlimit(what, (cap, cap))
 
 
 def occupied() -> int:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch_files import SHAPES, Remembers, candidate, card, saved, state
 
-from hilum.values.errors import BadInput, TooLarge
+from hilum.values.errors import BadInput, Failed, TooLarge
 from hilum.weights import limited, store, tensor_file, unpickle
 from hilum.weights.importer import Wish, import_file
 from hilum.weights.recognise import DIGITS, by_name, digits, fit
@@ -301,6 +301,14 @@ def test_a_process_that_dies_or_hangs_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(limited, "SECONDS", 0.5)
     with pytest.raises(BadInput, match="was not read within"):
         import_file(path, [candidate()])
+    assert nothing_kept()
+
+
+def test_a_disk_that_fails_under_the_process_is_not_called_the_files_fault(tmp_path, monkeypatch):
+    report = "import json; print(json.dumps({'disk': 'no space left on device'})); raise SystemExit(3)"
+    monkeypatch.setattr(limited, "START", report)
+    with pytest.raises(Failed, match="could not be written: no space left"):
+        import_file(saved(state(), tmp_path / "twin_big.pth"), [candidate()])
     assert nothing_kept()
 
 

@@ -200,6 +200,19 @@ def test_a_failing_disk_leaves_nothing(monkeypatch, step, fault):
     assert left_over() == []
 
 
+def test_a_killed_import_leaves_nothing_that_could_be_taken_for_weights():
+    program = (
+        "import os, signal; from hilum.weights import staging, store\n"
+        "with staging.stage(0) as stage:\n"
+        "    (stage / store.MODEL).write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode < 0
+    assert store.available(card()) == ()
+    assert store.records() == ()
+    keep()
+    assert store.available(card()) == ("big",)
+
+
 def test_a_full_disk_is_noticed_before_work():
     with pytest.raises(Failed, match="GB are needed"), staging.stage(1 << 62):
         pass
