@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..values.errors import BadInput, HilumError
+from ..values.notice import SENTENCE
 from . import screen
 from .ask_options import AskOptions
 from .asked import Asked, understood
@@ -36,7 +37,7 @@ class Target:
 def ask(given: AskOptions, said: Said) -> None:
     """Ask a system about an image: a box or clicks give a mask on the image's own grid, a question gives a reply."""
     asked = understood(given, said)
-    screen.tell(screen.RESEARCH)
+    screen.tell(SENTENCE)
     with screen.shown():
         paths = asked.words.images
         if len(paths) > 1 and "question" not in asked.kinds:

@@ -10,7 +10,8 @@ WORDS = "A system's name or tag if you wish to choose it, image files or folders
 POINT = "A click inside the object; may be said again."
 POINT_OUT = "A click outside the object; may be said again."
 BOX = (
-    "A box around the object, both corners included, in voxels counted from 0; may be said again. One name, one object."
+    "A box around an object, both corners included, in voxels counted from 0. Each box is an object of its own; "
+    "prompts that share a name are about one."
 )
 MM = "Boxes and points are in patient millimetres (LPS: x to the patient's left, y to the back, z to the head)."
 
@@ -44,7 +45,7 @@ class AskOptions:
         str | None, Option(metavar="X,Y,Z", help="Millimetres between voxels, where the file does not say.")
     ] = None
     modality: Annotated[
-        str | None, Option(metavar="CT", help="DICOM's code of the modality, where the file is silent or wrong.")
+        str | None, Option(metavar="CT", help="DICOM's code of the modality, where the file does not say.")
     ] = None
     device: Annotated[str, Option(metavar="auto|cpu|cuda", help="Where it runs.")] = "auto"
     backend: Annotated[str, Option(metavar="auto|torch|openvino", help="What runs it.")] = "auto"

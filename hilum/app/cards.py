@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from ..values.notice import SENTENCE
 from . import screen, table
 from .command import Said
 
@@ -35,7 +36,7 @@ def card(given: CardOptions, said: Said) -> None:
         typer.echo(json.dumps({**asdict(found), **here}, indent=2, ensure_ascii=False))
     else:
         here_lines = [] if costs is None else costs.lines()
-        typer.echo(table.fields([*lines(found), *here_lines, ("", screen.RESEARCH)]))
+        typer.echo(table.fields([*lines(found), *here_lines, ("", SENTENCE)]))
 
 
 def _here(name: str) -> "Cost | None":

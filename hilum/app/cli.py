@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..values.notice import SENTENCE
 from . import bench_commands, weights_commands
 from .ask_options import AskOptions
 from .cards import CardOptions, card
@@ -17,7 +18,6 @@ from .doctor import DoctorOptions, doctor
 from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
 from .outcome import DEBUG, Told, unexpected
-from .screen import RESEARCH
 
 app = typer.Typer(name="hilum", cls=Told, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -27,6 +27,10 @@ def ask(given: AskOptions, said: Said) -> None:
 
     A box, clicks, a first mask or scribbles give a mask on the image's own grid; a question gives a reply. The first
     word is a system if it is a system's name; without one the best that is here is taken, and named on stderr.
+
+    hilum ask scan.nii.gz --box 40,52,18:81,90,18 -o mask.nii.gz
+
+    hilum ask scout ct_folder/ --box liver=60,80,40:290,260,40 --point-out liver=180,120,40 -o seg.dcm --preview seg.png
     """
     from .ask import ask as answer
 
@@ -47,7 +51,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"hilum {version('hilum')}. {RESEARCH}")
+        typer.echo(f"hilum {version('hilum')}. {SENTENCE}")
         raise typer.Exit()
 
 

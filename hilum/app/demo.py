@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..values.errors import HilumError
+from ..values.notice import SENTENCE
 from . import screen
 from .asked import READERS
 from .demo_cases import CASES, Case
@@ -47,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
 def demo(out: Path) -> None:
     """Every case: read, ask, write, read back, draw; then the contact sheet and the command for one's own file."""
     begin = time.perf_counter()
-    screen.tell(screen.RESEARCH)
+    screen.tell(SENTENCE)
     out.mkdir(parents=True, exist_ok=True)
     system = _loaded()
     rows = [row for case in CASES if (row := _shown(system, case, out)) is not None]

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from ..values.notice import SENTENCE
 from . import table
 from .command import Said
 
@@ -39,4 +40,4 @@ def _show(found: list) -> None:
     mends = dict.fromkeys(f"{each.what}: {each.mend}" for each in found if each.mend)
     if mends:
         typer.echo("\nto mend (!!) or to add (--):\n" + "\n".join(f"  {mend}" for mend in mends))
-    typer.echo("\nResearch use only, not a medical device.")
+    typer.echo(f"\n{SENTENCE}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..values.errors import BadInput
 from .options import named
-from .words import existing
+from .words import existing, exists
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def scribble(text: str, space: object = None) -> DrawnScribble:
 
 
 def _file(text: str, option: str) -> tuple[str | None, Path]:
-    name, word = (None, text) if Path(text).exists() else named(text, f"{option} {text}")
+    name, word = (None, text) if exists(Path(text)) else named(text, f"{option} {text}")
     return name, existing(word)
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 PAUSE = 10.0  # seconds between two plain sentences about the same kind of steps
-RESEARCH = "Research use only, not a medical device."
 
 
 def tell(sentence: str) -> None:

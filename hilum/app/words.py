@@ -39,13 +39,13 @@ def names_system(word: str) -> bool:
 
 
 def _is_question(word: str) -> bool:
-    return " " in word.strip() and not _exists(Path(word))
+    return " " in word.strip() and not exists(Path(word))
 
 
 def existing(word: str, *, first: bool = False) -> Path:
     """The path that a word names; a near miss in the same folder, or among the systems, is offered."""
     path = Path(word)
-    if word and _exists(path):
+    if word and exists(path):
         return path
     _stray(word)
     near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
@@ -57,7 +57,7 @@ def existing(word: str, *, first: bool = False) -> Path:
     raise BadInput(f"no such file: {word}{hint}")
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether there is such a file or folder; a word too long or too odd for a name is none."""
     try:
         return path.exists()

@@ -8,8 +8,6 @@ from jaxtyping import UInt
 from hilum.values.answers import Segmentation
 from hilum.values.errors import BadInput
 
-NOTICE = "research use only, not a medical device"
-
 
 def label_map(answer: Segmentation, suffix: str) -> UInt[np.ndarray, " *grid"]:
     """One map of all objects, as 8 bits while they suffice; two objects that share voxels are refused by name."""

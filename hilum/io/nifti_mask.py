@@ -15,9 +15,10 @@ from hilum.values import geometry
 from hilum.values.answers import Segmentation
 from hilum.values.errors import BadInput
 from hilum.values.image import Image
+from hilum.values.notice import NOTICE
 
 from . import nifti
-from .label_map import NOTICE, label_map
+from .label_map import label_map
 from .nifti import Header
 from .stored import with_normal
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.values.errors import BadInput
+from hilum.values.notice import NOTICE
 
 from .atomic import check_target, replacing
 from .ink import BLACK, GREY, NIGHT, Canvas, Rgb, blank, paste
@@ -22,7 +23,6 @@ GAP = 14
 MARGIN = 28
 CAPTION = 26
 Box = tuple[int, int]  # width, height of a cell
-NOTICE = "research use only, not a medical device"
 RULE: Rgb = (52, 56, 63)
 TITLE, BODY, SMALL, DIM = Type(25), Type(17), Type(15), Type(15, GREY)
 

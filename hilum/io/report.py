@@ -13,8 +13,7 @@ import numpy as np
 
 from hilum.values.answers import Answer, Embedding, Findings, Reply, Scores, Segmentation
 from hilum.values.image import Image
-
-from .label_map import NOTICE
+from hilum.values.notice import NOTICE
 
 SCHEMA = "hilum.answer/1"
 

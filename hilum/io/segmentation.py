@@ -18,8 +18,8 @@ from hilum.io.segment_codes import property_of
 from hilum.io.segmentation_sources import Sources, sources_of
 from hilum.values.answers import Segmentation
 from hilum.values.errors import BadInput, Failed
+from hilum.values.notice import SENTENCE
 
-NOTICE = "Research use only, not a medical device"
 POINTED_AT = frozenset({"points", "box", "mask", "scribble"})  # prompts by which a person takes part
 SERIES_NUMBER = 900
 UNKNOWN = "unknown"
@@ -63,8 +63,8 @@ def _segmentation(answer: Segmentation, sources: Sources, compat: Compatibility)
         software_versions=_text(provenance.version or UNKNOWN),
         device_serial_number=_text((provenance.weights_sha256 or UNKNOWN)[:16]),
         content_label="SEGMENTATION",
-        content_description=_text(f"{NOTICE}; by {provenance.system}"),
-        series_description=_text(f"{NOTICE}; by {provenance.system}"),
+        content_description=_text(f"{SENTENCE} By {provenance.system}"),
+        series_description=_text(f"{SENTENCE} By {provenance.system}"),
         omit_empty_frames=compat != "ohif",
     )
 
