@@ -139,7 +139,7 @@ def decoders() -> Iterator[Finding]:
         syntax = getattr(pydicom.uid, keyword)
         decoder = get_decoder(syntax)
         plugins = [*(["imagecodecs"] if syntax in BEYOND_PILLOW and can_decode() else []), *_plugins(decoder)]
-        mend = "" if plugins else "pip install 'hilum[gdcm]'"
+        mend = "" if plugins else "pip install imagecodecs"
         yield Finding(f"DICOM {words}", "ok" if plugins else "absent", ", ".join(plugins) or "no decoder", mend)
 
 
