@@ -4,75 +4,70 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..values.answers import Answer
-from ..values.errors import BadInput, UnsupportedPrompt
+from ..values.card import Card
+from ..values.errors import BadInput
 from ..values.geometry import Section
 from ..values.image import Image
-from ..values.prompts import Prompt, kind
+from ..values.prompts import Prompt
 from ..values.provenance import Provenance
-
-if TYPE_CHECKING:
-    from .system import System
+from .said import described
 
 Seen = dict[str, Tensor]  # what a system remembers of one plane or image: named tensors, so that it can be stored
 
 MEMORY = 2 << 30  # bytes of features that one look keeps in memory; the least recently used go first
 
-VERBS = {
-    "points": "segment",
-    "box": "segment",
-    "mask": "segment",
-    "scribble": "segment",
-    "labels": "match",
-    "question": "tell",
-    "turns": "talk",
-}
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """Backend and precision of the costly pass, with what is worth knowing about them."""
+
+    backend: str = "torch"
+    precision: str = "f32"
+    notes: tuple[str, ...] = ()
+
+
+Ask = Callable[["Look", tuple[Prompt, ...]], Answer]
+
+
+class Looker(Protocol):
+    """What a look needs to know of its system."""
+
+    card: ClassVar[Card]
+    tag: str
+    weights_sha256: str | None
+    device: torch.device
+
+    @property
+    def executed(self) -> Executed:
+        """What ran the costly pass."""
 
 
 class Look:
     """Immutable to its user: the same question gets the same answer. Features are made when first needed, then kept."""
 
-    def __init__(self, system: System, images: tuple[Image, ...], *, keep: Path | None = None):
+    def __init__(self, system: Looker, images: tuple[Image, ...], ask: Ask, *, keep: Path | None = None):
         if not images:
             raise BadInput(f"{system.card.name} wants an image")
         self.system = system
         self.images = images
+        self._ask = ask
         self._keep = keep
         self._prepared: dict[int, Image] = {}
         self._seen: OrderedDict[tuple[int, Section, int], Seen] = OrderedDict()
-        if all(image.dimensions == 2 for image in images) and "segment" in system.card.capabilities:
-            from . import segment
-
-            segment.look_ahead(self)
 
     def ask(self, *prompts: Prompt) -> Answer:
         """The answer to the prompts; which capability answers is decided by the last one."""
-        card = self.system.card
-        for prompt in prompts:
-            if kind(prompt) not in card.accepts:
-                raise UnsupportedPrompt(card.name, type(prompt).__name__, card.accepts)
-        verb = self._verb(prompts)
-        if verb == "segment":
-            from . import segment
-
-            return segment.segment(self, prompts)
-        raise BadInput(f"{card.name} cannot {verb} yet")
-
-    def _verb(self, prompts: tuple[Prompt, ...]) -> str:
-        card = self.system.card
-        if not prompts:
-            if card.default is None:
-                raise BadInput(f"{card.name} wants a prompt: {', '.join(card.accepts)}")
-            return card.default
-        verb = VERBS[kind(prompts[-1])]
-        return verb if verb in card.capabilities else "segment"
+        return self._ask(self, prompts)
 
     def prepared(self, number: int = 0) -> Image:
         """Image `number` brought to the system's input contract, once."""
@@ -116,22 +111,20 @@ class Look:
         """Where an answer of this look comes from."""
         from importlib.metadata import version
 
-        from .said import described
-
         system, source = self.system, self.images[0].source
-        backend = system.backend
+        executed = system.executed
         return Provenance(
             system=system.card.name,
             weights=system.tag,
             weights_sha256=system.weights_sha256,
-            backend="torch" if backend is None else backend.name,
-            precision="f32" if backend is None else backend.precision,
+            backend=executed.backend,
+            precision=executed.precision,
             device=str(system.device),
             prompts=tuple(described(prompt) for prompt in prompts),
             source_format=source.format,
             source_sha256=source.sha256,
             version=version("hilum"),
-        ).noted(*source.notes, *notes)
+        ).noted(*source.notes, *notes, *executed.notes)
 
 
 def _bytes(seen: Seen) -> int:

@@ -42,9 +42,10 @@ class Everything(Protocol):
 
 
 def look_ahead(look: Look) -> None:
-    """Pay for the costly pass of a picture now: prompts that follow are cheap."""
+    """Pay for the costly pass of pictures now: prompts that follow are cheap. Planes of a volume wait for a prompt."""
     for number, image in enumerate(look.images):
-        look.seen(image.section(), 0, number)
+        if image.dimensions == 2:
+            look.seen(image.section(), 0, number)
 
 
 def segment(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:

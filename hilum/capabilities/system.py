@@ -20,12 +20,13 @@ from ..values.card import Card, card_from
 from ..values.image import Image
 from ..values.prompts import Prompt
 from ..weights.rename import Table, fill
+from .ask import ahead, answer
+from .look import Executed, Look
 
 if TYPE_CHECKING:
     from ..backends.choose import Backend
     from ..values.answers import Answer
     from ..weights.store import Weights
-    from .look import Look
 
 
 @cache
@@ -121,6 +122,13 @@ class System(ABC):
         placed._run = None
         return placed
 
+    @property
+    def executed(self) -> Executed:
+        """What ran the costly pass, so far; plain torch where there is none."""
+        if self.backend is None or self.costly() is None:
+            return Executed()
+        return Executed(self.backend.name, self.backend.precision, self.backend.notes)
+
     @final
     def run(self, batch: Float[Tensor, "b ..."]) -> Tensor:
         """The costly pass over one batch, by the chosen backend; plain torch where none was chosen."""
@@ -138,10 +146,10 @@ class System(ABC):
     @final
     def look(self, *images: Image, keep: Path | None = None) -> Look:
         """The costly pass over the images, kept to be asked often; `keep` names a folder that outlives the process."""
-        from .look import Look
-
         checked = tuple(contract.checked(self.card, image) for image in images)
-        return Look(self, checked, keep=keep)
+        look = Look(self, checked, answer, keep=keep)
+        ahead(look)
+        return look
 
     @final
     def ask(self, *given: Image | Prompt) -> Answer:

@@ -1,0 +1,49 @@
+"""The one `ask`: which capability answers is decided by the last prompt, from one table."""
+
+from __future__ import annotations
+
+from ..values.answers import Answer
+from ..values.card import Card
+from ..values.errors import BadInput, UnsupportedPrompt
+from ..values.prompts import Prompt, kind
+from . import segment
+from .look import Look
+
+VERBS = {
+    "points": "segment",
+    "box": "segment",
+    "mask": "segment",
+    "scribble": "segment",
+    "labels": "match",
+    "question": "tell",
+    "turns": "talk",
+}
+ANSWERS = {
+    "segment": segment.segment
+}  # verb -> what answers; match, tell, talk and embed come with their first systems
+AHEAD = {"segment": segment.look_ahead}  # what can be paid for before the first prompt
+
+
+def answer(look: Look, prompts: tuple[Prompt, ...]) -> Answer:
+    """The answer to the prompts on a look; refuses what the card does not take."""
+    card = look.system.card
+    for prompt in prompts:
+        if kind(prompt) not in card.accepts:
+            raise UnsupportedPrompt(card.name, type(prompt).__name__, card.accepts)
+    return ANSWERS[_verb(card, prompts)](look, prompts)
+
+
+def ahead(look: Look) -> None:
+    """Pays now for what every prompt will need."""
+    for verb in look.system.card.capabilities:
+        if verb in AHEAD:
+            AHEAD[verb](look)
+
+
+def _verb(card: Card, prompts: tuple[Prompt, ...]) -> str:
+    if not prompts:
+        if card.default is None:
+            raise BadInput(f"{card.name} wants a prompt: {', '.join(card.accepts)}")
+        return card.default
+    verb = VERBS[kind(prompts[-1])]
+    return verb if verb in card.capabilities else "segment"
