@@ -58,10 +58,10 @@ def test_a_broken_plug_in_is_named_and_the_exit_code_is_1(hilum, monkeypatch):
     assert "plug-in dreamer" in told.out
 
 
-def test_a_decoder_that_is_missing_names_the_extra(monkeypatch):
+def test_a_decoder_that_is_missing_names_what_to_install(monkeypatch):
     monkeypatch.setattr(health, "_plugins", lambda decoder: ())
     monkeypatch.setattr("hilum.io.dicom_codestream.can_decode", lambda: False)
-    assert {(each.state, each.mend) for each in health.decoders()} == {("absent", "pip install 'hilum[gdcm]'")}
+    assert {(each.state, each.mend) for each in health.decoders()} == {("absent", "pip install imagecodecs")}
 
 
 def test_a_folder_without_rights_or_room_is_broken(monkeypatch, tmp_path):
