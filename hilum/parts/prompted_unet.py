@@ -4,6 +4,8 @@
 The two finest levels are folded: space-to-depth in, depth-to-space out, so that the work is done at half the size.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from einops import reduce
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))), pre-activated; the second norm starts at zero, so the block is the identity at birth."""
+    """x + conv(relu(norm(conv(relu(norm(x)))))): two pre-activated convolutions beside the identity."""
 
     def __init__(self, width: int, groups: int):
         super().__init__()
@@ -33,13 +35,11 @@ class PromptedUNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(4 * channels, widths[0], 3, padding=1, bias=False)
         self.down = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(fine, coarse, 2, stride=2, bias=False) for fine, coarse in itertools.pairwise(widths)
         )
         self.encode = nn.ModuleList(ResidualBlock(width, groups) for width in widths)
         self.bottom = ResidualBlock(widths[-1], groups)
-        self.up = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in itertools.pairwise(widths))
         self.decode = nn.ModuleList(ResidualBlock(width, groups) for width in widths[:-1])
         self.last_norm = nn.GroupNorm(groups, widths[0])
         self.unfold = nn.Conv2d(widths[0], 4 * 8, 3, padding=1)
@@ -47,9 +47,7 @@ class PromptedUNet(nn.Module):
         self.masks = nn.Conv2d(16, candidates, 1)
         self.judge = nn.Sequential(nn.Linear(widths[-1] + 2 * widths[0] + 2, 64), nn.ReLU(), nn.Linear(64, 1))
 
-    def forward(
-        self, x: Float[Tensor, "b c h w"]
-    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
         y, deep = self.features(x)
         fine = F.pixel_shuffle(self.unfold(y), 2)
         logits = self.masks(F.relu(self.fine(torch.cat([fine, x], 1))))
@@ -71,7 +69,7 @@ class PromptedUNet(nn.Module):
     def quality(
         self, logits: Float[Tensor, "b k h w"], y: Float[Tensor, "b d u v"], deep: Float[Tensor, "b e"]
     ) -> Float[Tensor, "b k"]:
-        """Judge each mask by the features under it, around it, its size and its decidedness; the mask itself gets no gradient."""
+        """Judge each mask by the features under and around it, its size and its decidedness; it gets no gradient."""
         mask = torch.sigmoid(F.avg_pool2d(logits.detach(), 2))
         size = reduce(mask, "b k h w -> b k", "mean")
         under = torch.einsum("bkhw,bdhw->bkd", mask, y) / (mask.sum((2, 3)) + 1.0)[..., None]

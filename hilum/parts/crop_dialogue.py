@@ -1,0 +1,202 @@
+"""Asking a crop network about one object: a box or a lone click first, then corrections, each after the last answer.
+
+The network sees windows of the image (`crop_window`) with prompt maps; answers are kept as window and logits, so that
+the next round may look elsewhere. All points are image pixels as (x, y), integer = pixel centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from hilum.parts.crop_window import Window
+from hilum.parts.interaction import tight_box
+from hilum.parts.prompt_maps import CropPrompt, box_maps, spots
+
+FEATURES = 6  # what the confidence is read from: see `features`
+OBEDIENCE = 2.0  # logit that a clicked pixel gets at least, on its side of zero
+EVIDENCE = 10  # the channel of the prompt maps that holds the settled evidence
+
+Network = Callable[[Tensor, CropPrompt], tuple[Tensor, Tensor, Tensor]]  # logits, judged quality, maps
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """Crop side in pixels, the window in boxes, slots for points.
+
+    `shrinks`: for clicks without a box, the image's shorter side over each window's.
+    """
+
+    side: int = 128
+    scale: float = 1.5
+    slots: int = 24
+    shrinks: tuple[float, ...] = (0.8, 1.8, 4.0, 9.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clicks:
+    """Points in the order given, and which lie inside."""
+
+    at: Float[np.ndarray, "n 2"]
+    inside: Bool[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def first(self, count: int) -> Clicks:
+        """The first `count` of them."""
+        return Clicks(self.at[:count], self.inside[:count])
+
+    def then(self, other: Clicks) -> Clicks:
+        """These, then the others."""
+        return Clicks(np.concatenate([self.at, other.at]), np.concatenate([self.inside, other.inside]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """One answer: the window it was drawn in, its logits there, and the features of its confidence."""
+
+    window: Window
+    logits: Float[Tensor, "s s"]
+    features: Float[Tensor, " f"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dialogue:
+    """One object of one image (3, h, w) in 0..1; `network` may be anything that answers crops."""
+
+    network: Network
+    image: Float[Tensor, "3 h w"]
+    manner: Manner
+
+    def boxed(self, box: Float[np.ndarray, "2 2"], clicks: Clicks, before: Float[Tensor, "h w"] | None = None) -> Drawn:
+        """The answer to a box, with whatever else was said, after an answer `before` if there is one."""
+        window = Window.around(box, scale=self.manner.scale).holding(clicks.at)
+        return self._chosen([window], box, clicks, before)
+
+    def unboxed(self, clicks: Clicks) -> Drawn:
+        """The answer to clicks alone: windows of several sizes, the best judged candidate, and a closer second look."""
+        reach = tight_points(clicks.at[clicks.inside])
+        shorter = min(self.image.shape[1:])
+        room = 1.5 * (reach[1] - reach[0]).max() + 8
+        sides = sorted({max(shorter / shrink, room) for shrink in self.manner.shrinks})
+        windows = [Window.around(spread(reach, side), scale=1.0).holding(clicks.at) for side in sides]
+        return self.continued(self.canvas(self._chosen(windows, None, clicks, None)), clicks)
+
+    def continued(self, before: Float[Tensor, "h w"], clicks: Clicks) -> Drawn:
+        """The answer to clicks without a box after an answer: the window follows that answer."""
+        mask = before.numpy() > 0.5
+        reach = tight_box(mask) if mask.any() else tight_points(clicks.at)
+        return self._chosen([Window.around(reach, scale=self.manner.scale).holding(clicks.at)], None, clicks, before)
+
+    def canvas(self, drawn: Drawn) -> Float[Tensor, "h w"]:
+        """The probability on the whole image; 0 outside the window."""
+        canvas = torch.zeros(self.image.shape[1:])
+        drawn.window.paste(torch.sigmoid(drawn.logits), canvas)
+        return canvas
+
+    def _chosen(
+        self, windows: Sequence[Window], box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
+    ) -> Drawn:
+        crops = torch.stack([window.cut(self.image, self.manner.side) for window in windows])
+        prompt = self._prompt(windows, box, clicks, before)
+        logits, quality, maps = self.network(crops, prompt)
+        open_ended = box is None and before is None and len(clicks) == 1
+        place, candidate = (
+            best(logits, quality, windows, self.image.shape[1:]) if box is None and before is None else (0, 0)
+        )
+        if not open_ended:
+            candidate = 0
+        drawn = obedient(logits[place, candidate], prompt.points[place], prompt.sign[place])
+        told = features(drawn, quality[place, candidate], maps[place], prompt, len(clicks))
+        return Drawn(windows[place], drawn, told)
+
+    def _prompt(
+        self, windows: Sequence[Window], box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
+    ) -> CropPrompt:
+        side, slots, count = self.manner.side, self.manner.slots, len(windows)
+        kept = np.arange(len(clicks)) if len(clicks) <= slots else np.r_[:4, len(clicks) - slots + 4 : len(clicks)]
+        at, sign = np.zeros((count, slots, 2)), np.zeros((count, slots))
+        for row, window in enumerate(windows):
+            at[row, : len(kept)] = window.to_crop(clicks.at[kept], side)
+        sign[:, : len(kept)] = np.where(clicks.inside[kept], 1.0, -1.0)
+        boxes = [
+            np.array([[0, 0], [side, side]], float) if box is None else window.box_to_crop(box, side)
+            for window in windows
+        ]
+        blank = torch.zeros(count, 1, side, side)
+        previous = blank if before is None else torch.stack([window.cut(before[None], side) for window in windows])
+        return CropPrompt(
+            torch.from_numpy(np.stack(boxes).reshape(count, 4)).float(),
+            torch.full((count,), box is not None),
+            torch.from_numpy(at).float(),
+            torch.from_numpy(sign).float(),
+            previous,
+            torch.full((count,), before is not None),
+        )
+
+
+def tight_points(at: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "2 2"]:
+    return np.stack([at.min(0), at.max(0)])
+
+
+def spread(box: Float[np.ndarray, "2 2"], side: float) -> Float[np.ndarray, "2 2"]:
+    """A square of this side around the box's middle."""
+    return box.mean(0) + np.array([[-1.0], [1.0]]) * (side - 1) / 2 * np.ones(2)
+
+
+def best(
+    logits: Float[Tensor, "n k s s"], quality: Float[Tensor, "n k"], windows: Sequence[Window], size: tuple[int, ...]
+) -> tuple[int, int]:
+    """Window and candidate that are judged best; a mask cut off by its window's border is worth less."""
+    worth = torch.sigmoid(quality) * (1 - (3 * cut_off(logits, windows, size)).clamp(max=1))
+    place = int(worth.argmax())
+    return place // worth.shape[1], place % worth.shape[1]
+
+
+def cut_off(logits: Float[Tensor, "n k s s"], windows: Sequence[Window], size: tuple[int, ...]) -> Float[Tensor, "n k"]:
+    """The share of the window's border, as far as it lies inside the image, that the mask covers."""
+    mask = (logits > 0).float()
+    edges = torch.stack([mask[..., 0, :], mask[..., -1, :], mask[..., :, 0], mask[..., :, -1]], -1).mean(-2)
+    inside = torch.tensor(
+        [[w.top > 0, w.top + w.height < size[0], w.left > 0, w.left + w.width < size[1]] for w in windows]
+    ).float()
+    return (edges * inside[:, None]).sum(-1) / 4
+
+
+def obedient(
+    logits: Float[Tensor, "s s"], points: Float[Tensor, "n 2"], sign: Float[Tensor, " n"]
+) -> Float[Tensor, "s s"]:
+    """The logits, lifted or lowered near each click that they disobey."""
+    side = logits.shape[-1]
+    column, row = (points.T.round().long().clamp(0, side - 1)[axis] for axis in (0, 1))
+    lacking = (OBEDIENCE - sign * logits[row, column]).clamp(min=0) * sign
+    for wanted in lacking.nonzero()[:, 0]:
+        logits = logits + lacking[wanted] * spots(points[None, wanted, None], torch.ones(1, 1), (side, side))[0, 0]
+    return logits
+
+
+def features(
+    logits: Float[Tensor, "s s"],
+    quality: Float[Tensor, ""],
+    maps: Float[Tensor, "c s s"],
+    prompt: CropPrompt,
+    clicks: int,
+) -> Float[Tensor, " f"]:
+    """One; the judged quality's logit; agreement with the box's ellipse and with the evidence; decidedness; clicks."""
+    mask = (logits > 0).float()
+    _, radius = box_maps(prompt.box[:1], prompt.boxed[:1], logits.shape)
+    ellipse = overlap(mask, (radius[0, 0] < 1).float()) if bool(prompt.boxed[0]) else logits.new_zeros(())
+    evident = overlap(mask, ((maps[EVIDENCE] > 0) & (maps[3] >= 0)).float())
+    decided = (mask * torch.tanh(logits.abs() / 2)).sum() / mask.sum().clamp(min=1)
+    return torch.stack([logits.new_ones(()), quality, ellipse, evident, decided, logits.new_tensor(clicks).log1p()])
+
+
+def overlap(first: Float[Tensor, "s s"], second: Float[Tensor, "s s"]) -> Float[Tensor, ""]:
+    """Dice of two masks; 1 when both are empty."""
+    return (2 * (first * second).sum() + 1e-6) / (first.sum() + second.sum() + 1e-6)
