@@ -23,7 +23,7 @@ from ..values import progress
 from ..values.answers import Segmentation
 from ..values.errors import BadInput
 from ..values.image import Image
-from ..values.prompts import Box, Mask, Points, Spatial
+from ..values.prompts import Box, Points, Spatial
 from .measure import dice, ellipse, interval, otsu, surface_dice
 from .pairs import Pair
 
@@ -123,7 +123,7 @@ def _by_clicks(look: Look, case: Pair, one: tuple[int, np.ndarray], plan: Plan) 
 
 
 def _corrected(look: Look, truth: np.ndarray, start: list[Spatial], rounds: int) -> Iterator[Segmentation]:
-    """The first answer, then one after each correcting click; all clicks are said again, with the last mask."""
+    """The first answer, then one after each correcting click; all that was said is said again."""
     answer = _asked(look, *start)
     yield answer
     said = [*start]
@@ -131,8 +131,7 @@ def _corrected(look: Look, truth: np.ndarray, start: list[Spatial], rounds: int)
         click = interaction.correction_click(truth, answer.masks[0])
         if click is not None:
             said.append(Points(np.array([click.at]), np.array([click.inside])))
-            before = [Mask(answer.masks[0])] if "mask" in look.system.card.accepts else []
-            answer = _asked(look, *said, *before)
+            answer = _asked(look, *said)
         yield answer
 
 
