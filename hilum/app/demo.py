@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
@@ -90,8 +89,9 @@ def _shown(system: System, case: Case, out: Path) -> SheetRow | None:
     assert isinstance(answer, Segmentation)
     mask = write(answer, out / case.mask, force=True)
     seconds = time.perf_counter() - begin
-    _step(seconds, f"{case.title} -> {line(answer, mask)} ({confirmed(answer, mask)})")
+    said = f"{case.title} -> {line(answer, mask)} ({confirmed(answer, mask)})"
     preview(answer, out / f"{case.mask.partition('.')[0]}_preview.png", prompts=prompts, force=True)
+    _step(time.perf_counter() - begin, said)
     return SheetRow(case.title, answer, tuple(prompts), seconds)
 
 
@@ -109,8 +109,7 @@ def _step(seconds: float, what: str) -> None:
 
 def command(case: Case) -> str:
     """The command line that does a case."""
-    path = case.file()
-    words = [str(path), *(word for prompt in case.prompts for word in prompt), "-o", case.mask]
+    words = [nearest(Path(str(case.file()))), *(word for prompt in case.prompts for word in prompt), "-o", case.mask]
     words += [] if case.modality is None else ["--modality", case.modality]
     return f"{program()} {shlex.join(['ask', SYSTEM, *words])}"
 
@@ -118,9 +117,12 @@ def command(case: Case) -> str:
 def program() -> str:
     """`hilum`, or where it lies if a shell would not find it."""
     beside = Path(sys.executable).with_name("hilum")
-    if shutil.which("hilum") is not None or not beside.is_file():
-        return "hilum"
-    return os.path.relpath(beside)
+    return "hilum" if shutil.which("hilum") is not None or not beside.is_file() else nearest(beside)
+
+
+def nearest(path: Path) -> str:
+    """A path as one would type it from here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ CASES = (
         (
             ("--box", "frontal lobe=227,82:291,172"),
             ("--box", "temporal lobe=126,160:228,262"),
-            ("--box", "cerebellum=136,250:376,400"),
+            ("--box", "posterior fossa=136,235:376,400"),
         ),
         "head_mask.dcm",
     ),
@@ -69,7 +69,7 @@ CASES = (
         "retina, photograph (JPEG)",
         "skimage",
         "data/retina.jpg",
-        (("--box", "optic disc=120,555:308,750"),),
+        (("--box", "optic disc=203,588:308,748"), ("--point", "optic disc=250,660")),
         "retina_mask.png",
         "OP",
     ),

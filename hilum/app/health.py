@@ -171,9 +171,11 @@ def plugins() -> Iterator[Finding]:
 
 def folders() -> Iterator[Finding]:
     """Where files are kept: whether one may write there, and the room that is left."""
+    from ..backends import cache
     from ..weights import store
 
-    for what, folder in (("folder of weights", store.folder()), ("temporary folder", Path(tempfile.gettempdir()))):
+    places = {"folder of weights": store.folder(), "folder of compiled models": cache.folder()}
+    for what, folder in {**places, "temporary folder": Path(tempfile.gettempdir())}.items():
         there = next(each for each in (folder, *folder.parents) if each.exists())
         free = shutil.disk_usage(there).free
         if not os.access(there, os.W_OK):

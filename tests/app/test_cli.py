@@ -11,8 +11,9 @@ from PIL import Image as Pillow
 
 from hilum import registry
 from hilum.app import ask as asking
+from hilum.app import cost
 from hilum.app.cli import main
-from hilum.values.errors import Failed
+from hilum.values.errors import Failed, TooLarge
 
 RESEARCH = "Research use only, not a medical device."
 BOX = ("--box", "8,6:32,30")
@@ -76,6 +77,18 @@ def test_names_join_prompts_and_keep_objects_apart(hilum, threshold, disc):
     ended = hilum("ask", "threshold", disc, "--box", "a=8,6:32,30", "--point", "a=20,18", "--box", "b=40,0:50,10")
     assert [row.split()[0] for row in ended.out.splitlines()] == ["object", "a", "b"]
     assert "empty" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "empty"),
+    [
+        (("--box", "8,6:32,30", "--box", "8,6:32,30", "--point", "9,7"), [False, True]),
+        (("--box", "8,6:32,30", "--point", "9,7", "--box", "8,6:32,30"), [True, False]),
+    ],
+)
+def test_a_click_refines_the_box_that_was_said_before_it(hilum, threshold, disc, words, empty):
+    objects = json.loads(hilum("ask", "threshold", disc, *words, "--json").out)["objects"]
+    assert [each["box"] is None for each in objects] == empty
 
 
 def test_a_mask_file_on_the_same_grid_is_a_prompt_and_on_another_is_refused(hilum, threshold, disc, tmp_path):
@@ -218,6 +231,20 @@ def test_a_card_shows_the_paper_the_prompts_and_the_weights(hilum):
     assert "Nature Communications" in " ".join(out.split())
     assert "medsam_vit_b.pth" in out
     assert json.loads(hilum("card", "medsam", "--json").out)["row"] == 24
+
+
+def test_a_card_weighs_a_look_on_this_machine_before_any_weights_are_here(hilum):
+    here = json.loads(hilum("card", "medsam", "--here", "--json").out)["here"]
+    assert 90e6 < here["parameters"] < 95e6
+    assert 9e11 < here["look"]["flops"] < 11e11
+    assert {"f32", "bf16", "int8"} <= set(here["look"]["peak_bytes"])
+    assert all(seconds > 0 for seconds in here["look"]["seconds"].values())
+    assert "each prompt is its own small pass" in hilum("card", "scout", "--here").out
+
+
+def test_a_look_that_needs_more_memory_than_allowed_is_refused_with_both_numbers():
+    with pytest.raises(TooLarge, match=r"needs about .* GB .* 0\.0 GB were allowed.*--max-memory"):
+        cost.refuse("medsam", "torch", 1024)
 
 
 def test_a_failure_that_nobody_foresaw_is_a_sentence_without_its_text(hilum, threshold, disc, monkeypatch):
