@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .values.card import Card, card_from
-from .values.errors import Failed, UnknownSystem
+from .values.errors import BadInput, Failed, UnknownSystem
 
 if TYPE_CHECKING:
     from .capabilities.system import System
@@ -137,6 +137,8 @@ def load(name: str, *, weights: str | Path | None = None, device: str = "auto", 
     a safetensors file under the upstream's names."""
     from .weights import store
 
+    if (Path(name) / "adapter_config.json").is_file():
+        raise BadInput(f"{name} is an adapter, and this version loads none yet; name a system: `hilum list` shows all")
     entry = find(name)
     tag = name.partition(".")[2] or None
     if weights is not None and Path(weights).suffix:

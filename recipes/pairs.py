@@ -27,11 +27,15 @@ def _opened(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(archive.read(name))))
 
 
+def _opaque(picture: np.ndarray) -> np.ndarray:
+    return picture[..., :3] if picture.ndim == 3 else picture
+
+
 def nuclei(root: Path) -> Iterator[Case]:
     images, labels = (zipfile.ZipFile(root / "nuclei" / name) for name in ("images.zip", "labels.zip"))
     for row in rows(root / "nuclei/metadata.csv"):
         if held_back(row["file"]):
-            yield row["file"], _opened(images, row["image"])[..., :3], _opened(labels, row["label"])
+            yield row["file"], _opaque(_opened(images, row["image"])), _opened(labels, row["label"])
 
 
 def breast_ultrasound(root: Path) -> Iterator[Case]:

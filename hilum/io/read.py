@@ -106,11 +106,11 @@ def _exists(path: Path) -> None:
 
 
 def _stated(image: Image, modality: str, name: str) -> Image:
-    """The image with the modality that the user states; a file that says another is believed."""
+    """The image with the modality that the user states; a file that says another than OT (other) is believed."""
     word, known = modality.upper(), image.source.modality
     if known == word:
         return image
-    if known is not None:
+    if known not in (None, "OT"):
         raise BadInput(f"{name} says its modality is {known}; --modality {word} contradicts it.")
     named = replace(image, source=replace(image.source, modality=word))
     return named.noted(f"the modality {word} was stated by the user; the file does not say it")

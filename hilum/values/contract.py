@@ -22,6 +22,6 @@ def checked(card: Card, image: Image) -> Image:
     if modality not in card.modalities:
         raise BadInput(
             f"{card.name} is meant for {', '.join(card.modalities)}; this image says {modality}. "
-            f"State another modality if the file is wrong (--modality), or choose a system that takes {modality}."
+            f"Choose a system that takes {modality}: hilum list --modality {modality}."
         )
     return image
