@@ -1,10 +1,11 @@
 """Train scout, the house's own promptable segmenter, from the data folder (HILUM_DATA) to weights that ship.
 
-python recipes/scout.py prepare                            # the bank of crops, about 3 GB, minutes
-nice -n 19 python recipes/scout.py train --hours 10        # stops and starts again where it stopped
-python recipes/scout.py calibrate                          # the confidence, on held-back images of known kinds
-python recipes/scout.py export                             # hilum/weights/pocket/scout.safetensors
-python recipes/scout.py evaluate                           # the table of the card, from the exported file
+python recipes/scout.py prepare                        # the bank of crops, about 3 GB
+nice -n 19 python recipes/scout.py train --hours 10    # starts again where it stopped
+python recipes/scout.py export                         # hilum/weights/pocket/scout.safetensors
+python recipes/scout.py evaluate                       # the tables of the card, from that file
+python recipes/scout.py calibrate                      # the confidence, on held-back images of known kinds
+python recipes/scout.py export                         # with the confidence; then: evaluate --kept
 """
 
 import argparse
@@ -75,15 +76,15 @@ def train(given: argparse.Namespace) -> None:
 
 
 def calibrate(given: argparse.Namespace) -> None:
-    """Fit the confidence to the Dice of held-back images of known kinds; kept beside the checkpoint."""
-    scout = from_checkpoint(Path(given.out))
-    rounds = dict(measure(scout, scout_cases.KNOWN, given.most))
-    found = [one for cases in rounds.values() for case in cases for one in case if one.features]
+    """Fit the confidence to the Dice of held-back images of known kinds, as `evaluate` kept them."""
+    out = Path(given.out)
+    rounds = scout_table.load(out / "rounds.json", from_checkpoint(out))
+    found = [one for source in scout_cases.KNOWN for case in rounds[source] for one in case if one.features]
     boxed = [one for one in found if one.prompt.startswith(("box", "shuffled"))]
     boxless = [one for one in found if not one.prompt.startswith(("box", "shuffled"))]
     weights = [scout_table.fitted(part).tolist() for part in (boxless, boxed)]
-    (Path(given.out) / "calibration.json").write_text(json.dumps(weights))
-    print(weights)
+    (out / "calibration.json").write_text(json.dumps(weights))
+    print(json.dumps(weights))
 
 
 def export(given: argparse.Namespace) -> None:
@@ -110,16 +111,18 @@ def export(given: argparse.Namespace) -> None:
 
 
 def evaluate(given: argparse.Namespace) -> None:
-    """Print the tables of a weights file: unseen sources, then known kinds."""
+    """Print the tables of a weights file: sources left out of training, then held-back images of known kinds."""
     scout = Scout(Scout.build(Scout.configs["pocket"]).eval(), Scout.configs["pocket"])
     scout.network.load_state_dict({name: tensor.float() for name, tensor in load_file(given.weights).items()})
     with safe_open(given.weights, "pt") as file:
         print(f"weights after {file.metadata()['samples']} samples; Dice, mean [95 % interval over objects]\n")
-    sources = tuple(given.sources.split(",")) if given.sources else (*scout_cases.UNSEEN, *scout_cases.KNOWN)
-    rounds = {}
-    for source, found in measure(scout, sources, given.most):
-        rounds[source] = found
-        scout_table.save(Path(given.out) / "rounds.json", rounds)
+    kept = Path(given.out) / "rounds.json"
+    if given.again:
+        for source, found in measure(scout, (*scout_cases.UNSEEN, *scout_cases.KNOWN), given.most):
+            before = scout_table.load(kept, scout) if kept.exists() else {}
+            scout_table.save(kept, before | {source: found})
+            print(source, len(found), flush=True)
+    rounds = scout_table.load(kept, scout)
     print("\n".join([*scout_table.table(rounds), "", *scout_table.confidence(rounds)]))
 
 
@@ -150,10 +153,9 @@ def main() -> None:
         command.set_defaults(work=work)
     commands.choices["train"].add_argument("--hours", type=float, default=2.0)
     commands.choices["train"].add_argument("--processes", type=int, default=2)
-    commands.choices["calibrate"].add_argument("--most", type=int, default=60)
     commands.choices["evaluate"].add_argument("--most", type=int, default=80)
     commands.choices["evaluate"].add_argument("--weights", default=str(WEIGHTS))
-    commands.choices["evaluate"].add_argument("--sources", default="")
+    commands.choices["evaluate"].add_argument("--kept", dest="again", action="store_false", help="answers as kept")
     given = parser.parse_args()
     given.work(given)
 

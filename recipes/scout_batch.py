@@ -20,11 +20,11 @@ SHARES = {
     "nuclei": 3.0,
     "ultrasound": 3.0,
     "hippocampus": 2.0,
-    "chase": 0.8,
+    "chase": 2.0,
     "regions": 3.0,
     "scenes": 3.0,
     "brain": 2.0,
-    "threshold": 1.0,
+    "threshold": 0.5,
 }
 EASY = ("nuclei", "ultrasound", "hippocampus")
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from scout_data import Archive, Object2d, rows, window
 
-UNSEEN = ("cxr", "organs", "tumour", "drive")
+UNSEEN = ("cxr", "organs", "tumour", "phantom", "drive")
 KNOWN = ("nuclei", "ultrasound", "hippocampus", "chase")
 
 
@@ -44,18 +44,27 @@ def organs(root: Path) -> Iterator[Object2d]:
 
 
 def tumour(root: Path) -> Iterator[Object2d]:
-    """Every plane of the brain tumour, and some of each label of the prostate phantom."""
-    for stem, step in (("brain1", 1), ("prostate_phantom_subvolume", 4)):
-        image, label = (
-            np.asarray(nibabel.load(root / f"ct-mr/tumour/{stem}_{what}.nii.gz").dataobj) for what in ("image", "label")
-        )
-        grey = window(np.squeeze(image))
-        for number in np.unique(label[label > 0]):
-            mask = np.squeeze(label) == number
-            for z in np.flatnonzero(mask.sum((0, 1)) >= 40)[::step]:
-                yield from parts(
-                    np.ascontiguousarray(grey[:, :, z].T)[..., None], mask[:, :, z].T, f"{stem} {number} {z}", least=40
-                )
+    """Every part of the brain tumour, in every plane."""
+    for name, image, mask in planes(root / "ct-mr/tumour", "brain1"):
+        yield from parts(image, mask, name, least=40)
+
+
+def phantom(root: Path) -> Iterator[Object2d]:
+    """Each label of the prostate phantom, in every plane, as one object: mostly the bath around it and its rim."""
+    for name, image, mask in planes(root / "ct-mr/tumour", "prostate_phantom_subvolume"):
+        yield Object2d(image, mask, name)
+
+
+def planes(folder: Path, stem: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, image (h, w, 1) and mask of each label in each plane where it has 40 pixels."""
+    image, label = (
+        np.squeeze(np.asarray(nibabel.load(folder / f"{stem}_{what}.nii.gz").dataobj)) for what in ("image", "label")
+    )
+    grey = window(image)
+    for number in np.unique(label[label > 0]):
+        for z in np.flatnonzero((label == number).sum((0, 1)) >= 40):
+            mask = np.ascontiguousarray((label[:, :, z] == number).T)
+            yield f"{stem} {number} {z}", np.ascontiguousarray(grey[:, :, z].T)[..., None], mask
 
 
 def drive(root: Path) -> Iterator[Object2d]:
@@ -74,24 +83,21 @@ def parts(image: np.ndarray, mask: np.ndarray, name: str, *, least: int) -> Iter
             yield Object2d(image, labels == number, f"{name} {number}")
 
 
-def held(objects: Iterator[Object2d]) -> Iterator[Object2d]:
-    return (found for found in objects if scout_data.held_back(found.name))
-
-
 def known(root: Path, source: str) -> Iterator[Object2d]:
     """Objects of held-back images; drawn anew, with another seed than the bank's."""
+    rng, held = np.random.default_rng(1), scout_data.held_back
     make = {
-        "nuclei": lambda rng: scout_data.nuclei(root, rng, per_image=4),
-        "ultrasound": lambda rng: scout_data.ultrasound(root, rng),
-        "hippocampus": lambda rng: scout_data.hippocampus(root, rng),
-        "chase": lambda rng: scout_data.chase(root, rng, per_image=10),
-    }[source]
-    return held(make(np.random.default_rng(1)))
+        "nuclei": lambda: scout_data.nuclei(root, rng, per_image=4, only=held),
+        "ultrasound": lambda: scout_data.ultrasound(root, rng, only=held),
+        "hippocampus": lambda: scout_data.hippocampus(root, rng, only=held),
+        "chase": lambda: scout_data.chase(root, rng, per_image=10, only=held),
+    }
+    return make[source]()
 
 
 def cases(root: Path, source: str, *, most: int) -> list[Case]:
     """At most `most` cases of a source, evenly chosen in a fixed order."""
-    unseen = {"cxr": lungs, "organs": organs, "tumour": tumour, "drive": drive}
+    unseen = {"cxr": lungs, "organs": organs, "tumour": tumour, "phantom": phantom, "drive": drive}
     found = list(unseen[source](root) if source in unseen else known(root, source))
     chosen = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int))
     return [

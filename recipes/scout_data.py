@@ -8,7 +8,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from PIL import Image as Picture
 
 SIDE = 256
 CONTEXT = 3.0
+Only = Callable[[str], bool]
 HELD_BACK = 15  # per cent of the images of a source, by name
 
 
@@ -58,14 +59,15 @@ class Archive:
         return planes[..., :1] if np.percentile(spread, 99) < 12 else planes
 
 
-def rows(path: Path) -> list[dict[str, str]]:
+def rows(path: Path, only: Only | None = None) -> list[dict[str, str]]:
+    """Lines of a table; `only` chooses by the file's name."""
     with path.open() as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if only is None or only(row["file"])]
 
 
-def nuclei(root: Path, rng: np.random.Generator, *, per_image: int = 7) -> Iterator[Object2d]:
+def nuclei(root: Path, rng: np.random.Generator, *, per_image: int = 7, only: Only | None = None) -> Iterator[Object2d]:
     images, labels = Archive(root / "nuclei/images.zip"), Archive(root / "nuclei/labels.zip")
-    for row in rows(root / "nuclei/metadata.csv"):
+    for row in rows(root / "nuclei/metadata.csv", only):
         image, label = images.image(row["image"]), labels.picture(row["label"])
         count = per_image * (2 if row["kind"] != "fluorescence" else 1)
         sizes = np.bincount(label.ravel())
@@ -74,11 +76,11 @@ def nuclei(root: Path, rng: np.random.Generator, *, per_image: int = 7) -> Itera
             yield Object2d(image, label == number, row["file"])
 
 
-def ultrasound(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
+def ultrasound(root: Path, rng: np.random.Generator, *, only: Only | None = None) -> Iterator[Object2d]:
     from scipy import ndimage
 
     images, masks = Archive(root / "ultrasound/images.zip"), Archive(root / "ultrasound/masks.zip")
-    for row in rows(root / "ultrasound/metadata.csv"):
+    for row in rows(root / "ultrasound/metadata.csv", only):
         if row["label"] == "normal":
             continue
         image, mask = images.image(row["file"]), masks.picture(row["mask"]) > 0
@@ -90,13 +92,13 @@ def ultrasound(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
                 yield Object2d(image, parts == number, row["file"])
 
 
-def hippocampus(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
+def hippocampus(root: Path, rng: np.random.Generator, *, only: Only | None = None) -> Iterator[Object2d]:
     import gzip
 
     import nibabel
 
     archive = zipfile.ZipFile(root / "hippocampus/hippocampus.zip")
-    for row in rows(root / "hippocampus/metadata.csv"):
+    for row in rows(root / "hippocampus/metadata.csv", only):
         volume, label = (
             np.asarray(nibabel.Nifti1Image.from_bytes(gzip.decompress(archive.read(f"{folder}/{row['file']}"))).dataobj)
             for folder in ("images", "labels")
@@ -116,10 +118,10 @@ def window(volume: np.ndarray) -> UInt8[np.ndarray, "..."]:
     return (np.clip((volume - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
 
 
-def chase(root: Path, rng: np.random.Generator, *, per_image: int = 40) -> Iterator[Object2d]:
+def chase(root: Path, rng: np.random.Generator, *, per_image: int = 40, only: Only | None = None) -> Iterator[Object2d]:
     """Vessels inside random square tiles, and the whole tree."""
     images, masks = Archive(root / "retina/images.zip"), Archive(root / "retina/vessels.zip")
-    for row in rows(root / "retina/metadata.csv"):
+    for row in rows(root / "retina/metadata.csv", only):
         if row["dataset"] != "CHASE":
             continue
         image, vessels = images.image(row["file"]), masks.picture(row["vessels"]) > 0

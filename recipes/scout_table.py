@@ -133,12 +133,22 @@ def fitted(rounds: list[Round]) -> Float[Tensor, " f"]:
     return weights.float()
 
 
+def load(path: Path, scout: Scout) -> dict[str, list[list[Round]]]:
+    """Answers that were kept, with the confidence that these weights give them."""
+
+    def one(prompt: str, dice: float, features: list[float]) -> Round:
+        row = scout.network.calibration[int(prompt.startswith(("box", "shuffled")))]
+        sure = float(torch.sigmoid(row @ torch.tensor(features))) if features else 0.0
+        return Round(prompt, dice, sure, tuple(features))
+
+    kept = json.loads(path.read_text())
+    return {source: [[one(*entry) for entry in case] for case in cases] for source, cases in kept.items()}
+
+
 def save(path: Path, rounds: dict[str, list[list[Round]]]) -> None:
     """Every answer as JSON, so that tables can be made again."""
     content = {
-        source: [
-            [[one.prompt, round(one.dice, 4), round(one.confidence, 4), one.features] for one in case] for case in found
-        ]
+        source: [[[one.prompt, round(one.dice, 4), one.features] for one in case] for case in found]
         for source, found in rounds.items()
     }
     path.write_text(json.dumps(content))

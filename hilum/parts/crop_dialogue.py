@@ -14,11 +14,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from hilum.parts.crop_choice import best
 from hilum.parts.crop_window import Window
 from hilum.parts.interaction import tight_box
 from hilum.parts.prompt_maps import CropPrompt, box_maps, spots
 
 FEATURES = 6  # what the confidence is read from: see `features`
+CLOSER = 2  # times that the answer to clicks alone is looked at again, in a window of its own size
 OBEDIENCE = 2.0  # logit that a clicked pixel gets at least, on its side of zero
 EVIDENCE = 10  # the channel of the prompt maps that holds the settled evidence
 
@@ -35,7 +37,7 @@ class Manner:
     side: int = 128
     scale: float = 1.5
     slots: int = 24
-    shrinks: tuple[float, ...] = (0.8, 1.8, 4.0, 9.0)
+    shrinks: tuple[float, ...] = (0.8, 1.4, 2.5, 4.4, 7.7, 13.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +88,10 @@ class Dialogue:
         room = 1.5 * (reach[1] - reach[0]).max() + 8
         sides = sorted({max(shorter / shrink, room) for shrink in self.manner.shrinks})
         windows = [Window.around(spread(reach, side), scale=1.0).holding(clicks.at) for side in sides]
-        return self.continued(self.canvas(self._chosen(windows, None, clicks, None)), clicks)
+        drawn = self._chosen(windows, None, clicks, None)
+        for _ in range(CLOSER):
+            drawn = self.continued(self.canvas(drawn), clicks)
+        return drawn
 
     def continued(self, before: Float[Tensor, "h w"], clicks: Clicks) -> Drawn:
         """The answer to clicks without a box after an answer: the window follows that answer."""
@@ -106,12 +111,10 @@ class Dialogue:
         crops = torch.stack([window.cut(self.image, self.manner.side) for window in windows])
         prompt = self._prompt(windows, box, clicks, before)
         logits, quality, maps = self.network(crops, prompt)
-        open_ended = box is None and before is None and len(clicks) == 1
-        place, candidate = (
-            best(logits, quality, windows, self.image.shape[1:]) if box is None and before is None else (0, 0)
-        )
-        if not open_ended:
-            candidate = 0
+        place, candidate = 0, 0
+        if box is None and before is None:
+            asked = logits.shape[1] if len(clicks) == 1 else 1  # the other candidates are for lone clicks
+            place, candidate = best(logits[:, :asked], quality[:, :asked], windows, self.image.shape[1:])
         drawn = obedient(logits[place, candidate], prompt.points[place], prompt.sign[place])
         told = features(drawn, quality[place, candidate], maps[place], prompt, len(clicks))
         return Drawn(windows[place], drawn, told)
@@ -148,25 +151,6 @@ def tight_points(at: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "2 2"]:
 def spread(box: Float[np.ndarray, "2 2"], side: float) -> Float[np.ndarray, "2 2"]:
     """A square of this side around the box's middle."""
     return box.mean(0) + np.array([[-1.0], [1.0]]) * (side - 1) / 2 * np.ones(2)
-
-
-def best(
-    logits: Float[Tensor, "n k s s"], quality: Float[Tensor, "n k"], windows: Sequence[Window], size: tuple[int, ...]
-) -> tuple[int, int]:
-    """Window and candidate that are judged best; a mask cut off by its window's border is worth less."""
-    worth = torch.sigmoid(quality) * (1 - (3 * cut_off(logits, windows, size)).clamp(max=1))
-    place = int(worth.argmax())
-    return place // worth.shape[1], place % worth.shape[1]
-
-
-def cut_off(logits: Float[Tensor, "n k s s"], windows: Sequence[Window], size: tuple[int, ...]) -> Float[Tensor, "n k"]:
-    """The share of the window's border, as far as it lies inside the image, that the mask covers."""
-    mask = (logits > 0).float()
-    edges = torch.stack([mask[..., 0, :], mask[..., -1, :], mask[..., :, 0], mask[..., :, -1]], -1).mean(-2)
-    inside = torch.tensor(
-        [[w.top > 0, w.top + w.height < size[0], w.left > 0, w.left + w.width < size[1]] for w in windows]
-    ).float()
-    return (edges * inside[:, None]).sum(-1) / 4
 
 
 def obedient(

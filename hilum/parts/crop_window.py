@@ -40,6 +40,12 @@ class Window:
         high = np.maximum([self.left + self.width, self.top + self.height], np.ceil(points.max(0) + edge + 1))
         return Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
 
+    def shrunk(self, factor: float) -> "Window":
+        """The same place in the image shrunk by `factor` (at most 1), to the pixel."""
+        low = [round(value * factor) for value in (self.left, self.top)]
+        high = [round(value * factor) for value in (self.left + self.width, self.top + self.height)]
+        return Window(low[0], low[1], max(high[0] - low[0], 1), max(high[1] - low[1], 1))
+
     def tiles(self, count: int) -> list["Window"]:
         """`count` x `count` windows that cover this one without overlap (to the pixel)."""
         across = np.linspace(self.left, self.left + self.width, count + 1).round().astype(int)

@@ -6,7 +6,8 @@ import torch
 
 from hilum.capabilities.trainable import Sample, Trainable
 from hilum.parts import interaction
-from hilum.parts.crop_dialogue import Clicks, Dialogue, Drawn, cut_off, obedient
+from hilum.parts.crop_choice import best, cut_off
+from hilum.parts.crop_dialogue import Clicks, Dialogue, Drawn, obedient
 from hilum.parts.crop_window import Window
 from hilum.parts.prompt_maps import CHANNELS, CropPrompt, log_ratio, prompt_maps
 from hilum.systems.scout import Scout, stroked
@@ -238,6 +239,18 @@ def test_a_mask_that_runs_over_its_window_counts_as_cut_off_unless_the_image_end
     full = torch.ones(1, 1, 8, 8)
     assert cut_off(full, [Window(4, 4, 8, 8)], (20, 20)).item() == 1.0
     assert cut_off(full, [Window(0, 0, 8, 8)], (8, 8)).item() == 0.0
+
+
+def test_windows_that_agree_outvote_a_lone_favourite():
+    """Two windows see the same square, a third one judges its own speck best."""
+    windows = [Window(0, 0, 32, 32), Window(8, 8, 16, 16), Window(12, 12, 8, 8)]
+    canvas = torch.full((1, 32, 32), -1.0)
+    canvas[:, 12:20, 12:20] = 1
+    logits = torch.stack([window.cut(canvas, 32) for window in windows])
+    logits[2] = -1
+    logits[2, :, 14:17, 14:17] = 1
+    place, _ = best(logits[:, None, 0], torch.tensor([[1.0], [1.0], [1.3]]), windows, (32, 32))
+    assert place < 2
 
 
 def test_confidence_follows_the_calibration(scout):
