@@ -111,7 +111,7 @@ def export(given: argparse.Namespace) -> None:
 
 
 def evaluate(given: argparse.Namespace) -> None:
-    """Print the tables of a weights file: sources left out of training, then held-back images of known kinds."""
+    """Measure a weights file and print the tables; they are written into docs/scout.md and, short, onto the card."""
     scout = Scout(Scout.build(Scout.configs["pocket"]).eval(), Scout.configs["pocket"])
     scout.network.load_state_dict({name: tensor.float() for name, tensor in load_file(given.weights).items()})
     with safe_open(given.weights, "pt") as file:
@@ -123,7 +123,21 @@ def evaluate(given: argparse.Namespace) -> None:
             scout_table.save(kept, before | {source: found})
             print(source, len(found), flush=True)
     rounds = scout_table.load(kept, scout)
-    print("\n".join([*scout_table.table(rounds), "", *scout_table.confidence(rounds)]))
+    lines = scout_table.table(rounds)
+    lines.append(scout_table.group(rounds, "never seen", scout_cases.UNSEEN))
+    lines.append(scout_table.group(rounds, "known kinds", scout_cases.KNOWN))
+    lines += ["", *scout_table.confidence(rounds)]
+    print("\n".join(lines))
+    between(ROOT / "docs/scout.md", ("<!-- measured -->", "<!-- end -->"), lines)
+    summary = [f'  "{line}",' for line in scout_table.summary(rounds, scout_cases.UNSEEN)]
+    between(ROOT / "hilum/systems/scout.toml", ("  # measured", "  # end"), summary)
+
+
+def between(page: Path, marks: tuple[str, str], lines: list[str]) -> None:
+    """Replace what stands between two marked lines."""
+    head, rest = page.read_text(encoding="utf-8").split(marks[0] + "\n")
+    tail = rest.split(marks[1] + "\n")[1]
+    page.write_text("\n".join([head + marks[0], *lines, marks[1], tail]), encoding="utf-8")
 
 
 def measure(scout: Scout, sources: tuple[str, ...], most: int) -> Iterator[tuple[str, list[list[scout_table.Round]]]]:

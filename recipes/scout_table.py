@@ -102,6 +102,18 @@ def table(rounds: dict[str, list[list[Round]]]) -> list[str]:
     return lines
 
 
+def group(rounds: dict[str, list[list[Round]]], name: str, sources: tuple[str, ...]) -> str:
+    """The row of a table that has the mean over sources, each counted once."""
+    there = [rounds[source] for source in sources if source in rounds]
+    cells = [np.mean([mean(found, column) for found in there]) for column in COLUMNS]
+    return f"| **{name}** | {len(there)} sources | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |"
+
+
+def mean(found: list[list[Round]], prompt: str) -> float:
+    """Mean Dice after a prompt."""
+    return float(np.mean([one.dice for case in found for one in case if one.prompt == prompt]))
+
+
 def confidence(rounds: dict[str, list[list[Round]]]) -> list[str]:
     """Per source: expected calibration error in ten bins and Spearman's correlation of confidence with Dice."""
     from scipy.stats import spearmanr
@@ -117,6 +129,22 @@ def confidence(rounds: dict[str, list[list[Round]]]) -> list[str]:
         )
         rank = spearmanr(pairs[:, 0], pairs[:, 1]).statistic
         lines.append(f"| {source} | {pairs[:, 1].mean():.3f} | {pairs[:, 0].mean():.3f} | {error:.3f} | {rank:.2f} |")
+    return lines
+
+
+def summary(rounds: dict[str, list[list[Round]]], unseen: tuple[str, ...]) -> list[str]:
+    """One sentence per source, for the card."""
+
+    lines = []
+    for source, found in rounds.items():
+        kind = "never seen" if source in unseen else "known kind, held-back images"
+        box, floor, blind, later, click, clicks = (
+            f"{mean(found, prompt):.2f}" for prompt in ("box", "ellipse", "shuffled", "box+3", "click", "5 clicks")
+        )
+        lines.append(
+            f"Dice on {source} ({kind}, {len(found)} objects): box {box} (ellipse {floor}, shuffled image {blind}), "
+            f"box + 3 clicks {later}, one click {click}, five clicks {clicks}."
+        )
     return lines
 
 
