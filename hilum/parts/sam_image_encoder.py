@@ -33,7 +33,7 @@ class RelativePositions(nn.Module):
         height, width = query.shape[-3:-1]
         rows = torch.einsum("bnhwd,hkd->bnhwk", query, distances(self.rows, height))
         columns = torch.einsum("bnhwd,wkd->bnhwk", query, distances(self.columns, width))
-        return rows, columns
+        return rows.contiguous(), columns.contiguous()  # else their sum, which is far larger, would be copied
 
 
 def distances(table: Float[Tensor, "l d"], size: int) -> Float[Tensor, "q k d"]:

@@ -57,11 +57,16 @@ class FourierFeatures(nn.Module):
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def grid(self, height: int, width: int) -> Float[Tensor, "1 c height width"]:
-        """The features of every cell's centre."""
-        y = (torch.arange(height, device=self.frequencies.device, dtype=self.frequencies.dtype) + 0.5) / height
-        x = (torch.arange(width, device=self.frequencies.device, dtype=self.frequencies.dtype) + 0.5) / width
-        place = torch.stack([repeat(x, "w -> h w", h=height), repeat(y, "h -> h w", w=width)], dim=-1)
-        return rearrange(self(place), "h w c -> 1 c h w")
+        """The features of every cell's centre: the sum formulas save most of the sines."""
+        matrix = self.frequencies
+        row, column = (
+            2 * math.pi * (2 * (torch.arange(side, device=matrix.device, dtype=matrix.dtype) + 0.5) / side - 1)
+            for side in (height, width)
+        )
+        x, y = torch.outer(column, matrix[0]), torch.outer(row, matrix[1]).unsqueeze(1)
+        sine = x.sin() * y.cos() + x.cos() * y.sin()
+        cosine = x.cos() * y.cos() - x.sin() * y.sin()
+        return rearrange(torch.cat([sine, cosine], dim=-1), "h w c -> 1 c h w")
 
 
 def mask_reader(width: int, hidden: int) -> nn.Sequential:

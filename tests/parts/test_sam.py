@@ -7,8 +7,8 @@ from torch import nn
 from hilum.parts import sam as parts
 from hilum.parts import sam_image_encoder as encoder
 from hilum.parts.sam import BASE, HUGE, LARGE, TINY, Sam, SamConfig, sam
-from hilum.parts.sam_mask_decoder import MaskDecoder
-from hilum.parts.sam_prompt_encoder import SamPrompts
+from hilum.parts.sam_mask_decoder import CrossAttention, MaskDecoder
+from hilum.parts.sam_prompt_encoder import FourierFeatures, SamPrompts
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +254,36 @@ def test_decoder_exports_for_any_number_of_prompts_and_tokens(network):
         expected = network.mask_decoder(embedding, place, sparse, dense)
         for mine, theirs in zip(exported.module()(embedding, place, sparse, dense), expected, strict=True):
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("asking", "asked"), [(5, 60), (60, 5), (40, 60), (60, 40)])
+def test_projections_moved_to_the_tokens_change_nothing(asking, asked, monkeypatch):
+    """Few tokens and many cells take another way through the same attention, forwards and backwards."""
+    torch.manual_seed(0)
+    attention = CrossAttention(32, 16, heads=2)
+    query, key, value = (torch.randn(2, count, 32) for count in (asking, asked, asked))
+    moved = attention(query, key, value)
+    moved.square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in attention.parameters()]
+    attention.zero_grad()
+    monkeypatch.setattr(CrossAttention, "plain", lambda self: False)
+    plain = attention(query, key, value)
+    plain.square().sum().backward()
+    torch.testing.assert_close(moved, plain, rtol=1e-5, atol=1e-6)
+    for found, parameter in zip(gradients, attention.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.grad, rtol=1e-3, atol=1e-4)  # the key's bias: 0 but for rounding
+
+
+def test_the_grid_of_positions_is_the_features_of_the_cells_centres():
+    fourier = FourierFeatures(16)
+    y, x = torch.meshgrid((torch.arange(5) + 0.5) / 5, (torch.arange(7) + 0.5) / 7, indexing="ij")
+    expected = fourier(torch.stack([x, y], dim=-1)).movedim(-1, 0)[None]
+    torch.testing.assert_close(fourier.grid(5, 7), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_wrapped_projection_is_called_as_it_is():
+    attention = CrossAttention(32, 16, heads=2)
+    query, image = torch.randn(1, 3, 32), torch.randn(1, 50, 32)
+    before = attention(query, image, image)
+    attention.query = torch.nn.Sequential(attention.query)
+    torch.testing.assert_close(attention(query, image, image), before, rtol=1e-5, atol=1e-6)
