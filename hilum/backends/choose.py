@@ -78,7 +78,7 @@ class Auto:
         if found is None or found.holds:
             run = candidate.compiled(wanted.module, wanted.shape, wanted.place)
             if found is None:
-                progress.say("measuring once how well OpenVINO agrees with torch here: three looks at a test picture")
+                progress.say("measuring once how well OpenVINO agrees with torch here: two looks at a test picture")
                 found = agreement.measured(run, wanted.reference, wanted.shape, precision=candidate.precision)
                 agreement.store(found, wanted.place)
             if found.holds:

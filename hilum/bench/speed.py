@@ -306,6 +306,12 @@ PARTS = (
 )
 
 
+def said(what: str, done: int, total: int | None) -> None:
+    """Sentences to stderr; steps are not worth a line here."""
+    if total is None:
+        typer.echo(what, err=True)
+
+
 def lines(bench: Bench) -> Iterator[Line]:
     """All of them; what cannot be measured says why, and misses nothing silently."""
     for part in PARTS:
@@ -325,7 +331,7 @@ def main(
 ) -> None:
     """Ratios of speed from one run; exit 1 where a required number is missed."""
     state = speed_table.busy()
-    with tempfile.TemporaryDirectory() as folder, progress.heard_by(lambda what, *_: typer.echo(what, err=True)):
+    with tempfile.TemporaryDirectory() as folder, progress.heard_by(said):
         os.environ["HILUM_CACHE"] = str(Path(folder) / "cache")
         bench = prepared(Path(folder), pairs)
         found = []

@@ -34,12 +34,15 @@ def main(what: str, file: str, sha256: str, backend: str) -> dict[str, float]:
 
 def resident_peak() -> int:
     """Bytes, as the system counted them; 0 where it does not."""
-    if sys.platform == "win32":
+    if sys.platform == "linux":  # getrusage would count the parent's memory, which a child has until it begins
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    if sys.platform != "darwin":
         return 0
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ class SamFrame:
         height, width = self.inner
         square = F.interpolate(logits, size=(self.side, self.side), mode="bilinear", align_corners=False)
         inner = square[..., :height, :width]
+        if inner.shape[-2:] == (self.height, self.width):
+            return inner  # resizing to the same size would change nothing, and cost as much as the first
         return F.interpolate(inner, size=(self.height, self.width), mode="bilinear", align_corners=False)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hilum.backends import compute, machine
+from hilum.backends import compute, counting, machine
 from hilum.parts.sam import TINY, sam
 from hilum.values.errors import TooLarge
 
@@ -31,7 +31,7 @@ def test_a_network_without_contents_costs_as_a_real_one():
     with torch.device("meta"):
         empty = sam(TINY).image_encoder
     real = sam(TINY).image_encoder
-    assert compute.counted(empty, (1, 3, 64, 64)) == compute._count(real, (1, 3, 64, 64))
+    assert compute.counted(empty, (1, 3, 64, 64)) == counting.count(real, (1, 3, 64, 64))
 
 
 def test_live_bytes_are_those_alive_at_once():
@@ -57,7 +57,7 @@ def test_weights_are_counted_once_and_not_as_activations():
 
 def test_a_structure_is_counted_once(monkeypatch):
     first = compute.counted(nn.Linear(5, 7), (3, 5))
-    monkeypatch.setattr(compute, "_count", lambda *_: pytest.fail("counted again"))
+    monkeypatch.setattr(counting, "count", lambda *_: pytest.fail("counted again"))
     assert compute.counted(nn.Linear(5, 7), (3, 5)) == first
 
 
