@@ -37,8 +37,9 @@ def lines() -> list[tuple[str, str]]:
 def desk(tmp_path_factory) -> Path:
     """A folder with a NIfTI scan, a DICOM series, pictures and labelled pairs, as the pages name them."""
     import nibabel
-    from phantoms import ct_series
     from PIL import Image
+
+    from phantoms import ct_series
 
     folder = tmp_path_factory.mktemp("desk")
     z, y, x = np.ogrid[:24, :110, :120]

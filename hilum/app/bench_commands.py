@@ -19,7 +19,8 @@ def segment(
         Path | None, typer.Option("-o", "--out", help="folder for table.md, records.csv and curve.png")
     ] = None,
     objects: Annotated[int, typer.Option(help="at most this many objects of an image, drawn by the seed")] = 5,
-    seed: Annotated[int, typer.Option(help="of the objects drawn")] = 0,
+    most: Annotated[int | None, typer.Option(help="at most this many cases of a source, drawn by the seed")] = None,
+    seed: Annotated[int, typer.Option(help="of the cases and objects drawn")] = 0,
     force: Annotated[bool, typer.Option("--force", help="replace what is in the folder")] = False,
 ) -> None:
     """Dice, surface Dice and clicks to 90 % per source with 95 % intervals, beside the ellipse and Otsu in the box."""
@@ -31,7 +32,7 @@ def segment(
     from ..io.atomic import check_target, replacing
 
     plan = bench.plan_from(prompts, objects=objects, seed=seed)
-    cases = pairs.pairs(data)
+    cases = pairs.some(pairs.pairs(data), most, seed=seed)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for name in ("table.md", "records.csv", "curve.png"):

@@ -6,7 +6,7 @@ and every other value is one object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,17 @@ def pairs(folder: Path) -> list[Pair]:
             f"no pairs in {folder}: wanted <source>/images/NAME.png (or .nii.gz) with <source>/labels/NAME.*"
         )
     return found
+
+
+def some(found: Sequence[Pair], most: int | None, *, seed: int) -> list[Pair]:
+    """At most this many cases of each source, drawn by the seed; all of them for None."""
+    if most is None:
+        return list(found)
+    rng = np.random.default_rng(seed)
+    by_source: dict[str, list[Pair]] = {}
+    for pair in found:
+        by_source.setdefault(pair.source, []).append(pair)
+    return [cases[index] for cases in by_source.values() for index in sorted(rng.permutation(len(cases))[:most])]
 
 
 def _source(folder: Path) -> list[Pair]:

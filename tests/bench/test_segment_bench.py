@@ -51,6 +51,14 @@ def test_table_csv_and_curve_are_written(folder, tmp_path):
         assert picture.width > 600
 
 
+def test_a_few_cases_of_each_source_are_drawn_by_the_seed(folder):
+    found = pairs.pairs(folder)
+    few = pairs.some(found, 2, seed=1)
+    assert [pair.source for pair in few] == ["large", "large", "small", "small"]
+    assert few == pairs.some(found, 2, seed=1)
+    assert pairs.some(found, None, seed=1) == found
+
+
 def test_prompts_and_folders_that_mean_nothing_are_said(tmp_path):
     with pytest.raises(BadInput, match="--prompts takes box and clicks=N"):
         segment.plan_from("boxes")
