@@ -110,7 +110,8 @@ def runner(graph: openvino.Model | Path, precision: Precision) -> Callable[[Tens
     def run(batch: Tensor) -> Tensor:
         given = batch.detach().to("cpu", torch.float32).contiguous().numpy()
         with turn:
-            return torch.from_numpy(request.infer({0: given}, share_inputs=True)[0])
+            found = torch.from_numpy(request.infer({0: given}, share_inputs=True)[0])
+        return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found  # rows of tokens
 
     return run
 

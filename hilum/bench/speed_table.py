@@ -82,7 +82,9 @@ def busy() -> str:
     count = os.cpu_count() or 1
     now = load()[0]
     state = "otherwise idle" if now < 0.3 else f"BUSY: {now:.1f} processes wanted to run on average"
-    return f"{count} cores, {state} when the run began"
+    waiting = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
+    slow = "; OMP_WAIT_POLICY=passive, which makes each prompt half as slow again" if waiting else ""
+    return f"{count} cores, {state} when the run began{slow}"
 
 
 def markdown(head: Sequence[str], lines: Sequence[Line]) -> str:
