@@ -32,7 +32,7 @@ demo: $(STAMP)-demo
 	@$(BIN)/python -m hilum.app.demo --out demo
 
 test: $(STAMP)-test
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 check: $(STAMP)-test
 	@scripts/check -q

@@ -82,8 +82,8 @@ def busy() -> str:
     count = os.cpu_count() or 1
     now = load()[0]
     state = "otherwise idle" if now < 0.3 else f"BUSY: {now:.1f} processes wanted to run on average"
-    waiting = os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive"
-    slow = "; OMP_WAIT_POLICY=passive, which makes each prompt half as slow again" if waiting else ""
+    policy = os.environ.get("OMP_WAIT_POLICY")  # passive slows each prompt by half, active takes cores from OpenVINO
+    slow = f"; OMP_WAIT_POLICY={policy}, and unset is fastest" if policy else ""
     return f"{count} cores, {state} when the run began{slow}"
 
 
