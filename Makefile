@@ -38,7 +38,7 @@ check: $(STAMP)-test
 	@scripts/check -q
 
 bench-speed: $(STAMP)-test
-	@$(BIN)/python -m hilum.bench.speed
+	@env -u OMP_WAIT_POLICY $(BIN)/python -m hilum.bench.speed
 
 bench-segment: $(STAMP)-test
 	@$(BIN)/python -m hilum.bench.segment
