@@ -69,7 +69,7 @@ CASES = (
         "retina, photograph (JPEG)",
         "skimage",
         "data/retina.jpg",
-        (("--box", "optic disc=203,588:308,748"), ("--point", "optic disc=250,660")),
+        tuple(("--point", f"optic disc={at}") for at in ("230,660", "290,660", "255,610", "255,720")),
         "retina_mask.png",
         "OP",
     ),
