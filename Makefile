@@ -2,6 +2,7 @@
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu makes the install much smaller where that index can be reached.
 PYTHON ?= python3
 TORCH_INDEX ?=
+PAIRS ?= runs/pairs/unseen
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.hilum
@@ -15,7 +16,7 @@ help:
 	@echo "make test           install, then run all tests"
 	@echo "make check          ruff, mypy, import floors, tests"
 	@echo "make bench-speed    ratios of speed from one run (half an hour of an otherwise idle machine)"
-	@echo "make bench-segment  Dice of scout beside the ellipse, per source (wants HILUM_DATA)"
+	@echo "make bench-segment  Dice of scout beside the ellipse, per source; PAIRS=folder of labelled cases (recipes/pairs.py makes one)"
 
 $(VENV)/bin/python:
 	@scripts/venv $(PYTHON) $(VENV)
@@ -28,6 +29,10 @@ $(STAMP)-test: pyproject.toml | $(VENV)/bin/python
 	@scripts/install $(BIN) test,demo "$(TORCH_INDEX)"
 	@touch $@ $(STAMP)-demo
 
+$(STAMP)-bench: pyproject.toml | $(VENV)/bin/python
+	@scripts/install $(BIN) demo,bench "$(TORCH_INDEX)"
+	@touch $@ $(STAMP)-demo
+
 demo: $(STAMP)-demo
 	@$(BIN)/python -m hilum.app.demo --out demo
 
@@ -37,11 +42,11 @@ test: $(STAMP)-test
 check: $(STAMP)-test
 	@scripts/check -q
 
-bench-speed: $(STAMP)-test
+bench-speed: $(STAMP)-bench
 	@env -u OMP_WAIT_POLICY $(BIN)/python -m hilum.bench.speed
 
-bench-segment: $(STAMP)-test
-	@$(BIN)/python -m hilum.bench.segment
+bench-segment: $(STAMP)-bench
+	@$(BIN)/hilum bench segment --data "$(PAIRS)" --system scout -o runs/bench-segment --force
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache
