@@ -37,7 +37,7 @@ def draw(records: Sequence[Record], path: Path, *, title: str, force: bool = Fal
             if floors:
                 axis.axhline(float(np.mean(floors)), color=colours(number % 10), lw=0.8, ls="--")
         axis.set_xlabel("clicks after the box" if name == "box" else "clicks")
-        axis.set_ylim(0.3, 1.0)
+        axis.set_ylim(0.0, 1.0)
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel("Dice")
     axes[0][-1].legend(fontsize=8, loc="lower right")
