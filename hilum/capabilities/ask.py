@@ -30,7 +30,10 @@ def answer(look: Look, prompts: tuple[Prompt, ...]) -> Answer:
     for prompt in prompts:
         if kind(prompt) not in card.accepts:
             raise UnsupportedPrompt(card.name, type(prompt).__name__, card.accepts)
-    return ANSWERS[_verb(card, prompts)](look, prompts)
+    verb = _verb(card, prompts)
+    if verb not in ANSWERS:
+        raise BadInput(f"{card.name} answers by {verb}, which this version of hilum does not know yet")
+    return ANSWERS[verb](look, prompts)
 
 
 def ahead(look: Look) -> None:

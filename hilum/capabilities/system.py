@@ -62,7 +62,7 @@ class System(ABC):
         self.weights_sha256: str | None = None
         self.backend: Backend | None = None
         self.device = torch.device("cpu")
-        self._run: Callable[[Tensor], Tensor] | None = None
+        self._runs: dict[tuple[int, ...], Callable[[Tensor], Tensor]] = {}  # compiled passes, by shape of the batch
 
     @classmethod
     @abstractmethod
@@ -119,7 +119,7 @@ class System(ABC):
         placed.device = torch.device(name)
         placed.network = None if self.network is None else self.network.to(placed.device)
         placed.backend = choose(backend, placed.device)
-        placed._run = None
+        placed._runs = {}
         return placed
 
     @property
@@ -135,13 +135,14 @@ class System(ABC):
         costly = self.costly()
         if costly is None:
             raise TypeError(f"{self.tag} has no costly pass")
-        module, shape = costly
-        if self.backend is None or tuple(batch.shape) != tuple(shape):
+        module, batch = costly[0], batch.to(self.device)
+        if self.backend is None:
             with torch.inference_mode():
-                return module(batch.to(self.device))
-        if self._run is None:
-            self._run = self.backend.compile(module, shape, key=self.weights_sha256 or "")
-        return self._run(batch.to(self.device)).to(self.device)
+                return module(batch)
+        shape = tuple(batch.shape)
+        if shape not in self._runs:
+            self._runs[shape] = self.backend.compile(module, shape, key=self.weights_sha256 or "")
+        return self._runs[shape](batch).to(self.device)
 
     @final
     def look(self, *images: Image, keep: Path | None = None) -> Look:
