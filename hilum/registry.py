@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,6 +21,7 @@ from .values.errors import BadInput, Failed, UnknownSystem
 
 if TYPE_CHECKING:
     from .capabilities.system import System
+    from .weights.store import Weights
 
 GROUP = "hilum.systems"
 FOLDER = Path(__file__).parent / "systems"
@@ -145,8 +146,23 @@ def load(name: str, *, weights: str | Path | None = None, device: str = "auto", 
         chosen = store.from_file(entry.card, Path(weights), tag)
     else:
         chosen = store.find(entry.card, tag if weights is None else str(weights))
+    listed = entry.card.entry(chosen.tag)
+    if listed is not None and listed.base:
+        chosen = replace(chosen, base=_base(entry.card.name, listed.base))
     try:
         system_class = entry.system_class()
     except ImportError as error:
         raise Failed(f"the module of {entry.card.name} cannot be imported: {error}") from error
     return system_class.open(chosen, device=device, backend=backend)
+
+
+def _base(name: str, base: str) -> Weights:
+    """The weights that those of `name` build on; where they are not here, how to get them."""
+    from .values.errors import WeightsUnavailable
+    from .weights import store
+
+    system, _, tag = base.partition(".")
+    try:
+        return store.find(card(system), tag or None)
+    except WeightsUnavailable as error:
+        raise WeightsUnavailable(f"{name} builds on {base}: {error}") from error

@@ -84,13 +84,22 @@ def modality_of(name: str) -> str | None:
     return None if "any" in modalities else modalities[0]
 
 
+ALL = registry.names()
 SEGMENTERS = registry.names(capability="segment")
+EMBEDDERS = registry.names(capability="embed")
 SPATIAL = [
     (name, kind)
     for name in SEGMENTERS
     for kind in registry.card(name).accepts
     if kind in ("points", "box", "mask", "scribble")
 ]
+PROMPTED = sorted({name for name, _ in SPATIAL})
+UNPROMPTED = sorted(set(SEGMENTERS) - set(PROMPTED))  # they name what they find
+
+
+def a_prompt(name: str, image: Image):
+    """The first spatial prompt that the card takes."""
+    return prompt(next(kind for system, kind in SPATIAL if system == name), image)
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from ..values.answers import Answer
 from ..values.card import Card
 from ..values.errors import BadInput, UnsupportedPrompt
 from ..values.prompts import Prompt, kind
-from . import segment
-from .look import Look
+from . import embed, segment
+from .look import Ask, Look
 
 VERBS = {
     "points": "segment",
@@ -18,9 +18,10 @@ VERBS = {
     "question": "tell",
     "turns": "talk",
 }
-ANSWERS = {
-    "segment": segment.segment
-}  # verb -> what answers; match, tell, talk and embed come with their first systems
+ANSWERS: dict[str, Ask] = {
+    "segment": segment.segment,
+    "embed": embed.embed,
+}  # verb -> what answers; match, tell and talk come with their first systems
 AHEAD = {"segment": segment.look_ahead}  # what can be paid for before the first prompt
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 import numpy as np
 from jaxtyping import Bool
 
+from ..values import progress
 from ..values.answers import PlaneMask, Segmentation
 from ..values.errors import BadInput, UnsupportedPrompt
 from ..values.geometry import Section
 from ..values.image import Image
-from ..values.prompts import PlanePrompt, Prompt, Spatial
+from ..values.prompts import Labels, PlanePrompt, Prompt, Spatial
 from .propagate import volume
 from .said import Said, objects
 
@@ -41,6 +42,17 @@ class Everything(Protocol):
         """Masks of all it finds on the plane, best first."""
 
 
+@runtime_checkable
+class Semantic(Protocol):
+    """A planar segmenter that names what it finds, without a prompt: always the same classes, background left out."""
+
+    def targets(self) -> tuple[str, ...]:
+        """The names of the classes, in order."""
+
+    def parse(self, seen: Seen) -> list[PlaneMask]:
+        """A mask for each of the targets on the plane; empty where there is none."""
+
+
 def look_ahead(look: Look) -> None:
     """Pay for the costly pass of pictures now: prompts that follow are cheap. Planes of a volume wait for a prompt."""
     for number, image in enumerate(look.images):
@@ -49,11 +61,13 @@ def look_ahead(look: Look) -> None:
 
 
 def segment(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
-    """Masks, names and confidences of the prompted objects, or of everything where there is no prompt."""
+    """Masks, names and confidences of the prompted objects; of all classes, or of everything, without a prompt."""
     if len(look.images) != 1:
         raise BadInput(f"{look.system.card.name} segments one image at a time, got {len(look.images)}")
     image = look.images[0]
     prepared = look.prepared()
+    if isinstance(look.system, Semantic) and all(isinstance(prompt, Labels) for prompt in prompts):
+        return _named(look, prompts)
     if not prompts:
         drawn = _everything(look)
     else:
@@ -122,6 +136,45 @@ def _centre(prompt: PlanePrompt) -> np.ndarray:
     depth = distance_transform_edt(np.pad(prompt.mask > 0.5, 1))[1:-1, 1:-1]
     row, column = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return np.array([[float(column), float(row)]])
+
+
+def _named(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
+    """The classes that a system knows by name (or those that were asked for), wherever they are on any plane."""
+    system, image, prepared = cast(Semantic, look.system), look.images[0], look.prepared()
+    known = system.targets()
+    wanted = _wanted(known, prompts, look.system.card.name)
+    section = prepared.section()
+    masks = np.zeros((len(wanted), *prepared.volume().shape[1:]), dtype=bool)
+    planes = [section.planes(mask) for mask in masks]  # views: what is written here lands in the masks
+    sums, areas = np.zeros(len(wanted)), np.zeros(len(wanted))
+    for number in progress.track(range(planes[0].shape[0]), "planes"):
+        found = system.parse(look.seen(section, number))
+        for place, name in enumerate(wanted):
+            one = found[known.index(name)]
+            planes[place][number] = one.mask
+            area = float(one.mask.sum())
+            sums[place], areas[place] = sums[place] + area * one.quality, areas[place] + area
+    there = [place for place in range(len(wanted)) if areas[place]]
+    absent = [wanted[place] for place in range(len(wanted)) if not areas[place]]
+    return Segmentation(
+        masks=masks[there].reshape(-1, *image.grid),
+        names=tuple(wanted[place] for place in there),
+        scores=tuple(float(sums[place] / areas[place]) for place in there),
+        image=image,
+        provenance=look.provenance(
+            prompts, *prepared.source.notes, *([f"not found: {', '.join(absent)}"] * bool(absent))
+        ),
+    )
+
+
+def _wanted(known: tuple[str, ...], prompts: tuple[Prompt, ...], name: str) -> tuple[str, ...]:
+    """The classes that were asked for, in the system's own spelling; all of them where no label was given."""
+    spelled = {each.casefold(): each for each in known}
+    asked = [label for prompt in prompts for label in cast(Labels, prompt).names]
+    strange = [label for label in asked if label.casefold() not in spelled]
+    if strange:
+        raise BadInput(f"{name} does not know {', '.join(strange)}; it knows {', '.join(known)}")
+    return tuple(dict.fromkeys(spelled[label.casefold()] for label in asked)) or known
 
 
 def _everything(look: Look) -> list[tuple[str, Bool[np.ndarray, " *grid"], float]]:

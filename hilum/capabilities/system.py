@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -35,6 +35,19 @@ def _card_beside(module: str) -> Card:
     if file is None:
         raise ValueError(f"the module {module} has no file, so no card beside it")
     return card_from(tomllib.loads(Path(file).with_suffix(".toml").read_text(encoding="utf-8")))
+
+
+@runtime_checkable
+class Completed(Protocol):
+    """A system whose file may hold a part of the network (its card's entry says `base`); names are the upstream's."""
+
+    @classmethod
+    def carries(cls, name: str) -> bool:
+        """Whether a file of this system's own holds the tensor of this name."""
+
+    @classmethod
+    def completed(cls, config: Any, own: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors of the whole network, from the file's own and the base's."""
 
 
 class CardBeside:
@@ -93,7 +106,11 @@ class System(ABC):
         """Names and shapes of the public file of this tag, computed on the meta device."""
         with torch.device("meta"):
             network = cls.build(cls.configs[tag])
-        return {name: tuple(tensor.shape) for name, tensor in cls.table.inverse(network.state_dict()).items()}
+        whole = {name: tuple(tensor.shape) for name, tensor in cls.table.inverse(network.state_dict()).items()}
+        entry = cls.card.entry(tag)
+        if entry is None or not entry.base:
+            return whole
+        return {name: shape for name, shape in whole.items() if cast(type[Completed], cls).carries(name)}
 
     @final
     @classmethod
@@ -103,7 +120,11 @@ class System(ABC):
 
         with torch.device("meta"):
             network = cls.build(cls.configs[weights.tag])
-        state = {name: tensor.float() for name, tensor in cls.table.apply(load_file(weights.path)).items()}
+        upstream: Mapping[str, Tensor] = load_file(weights.path)
+        if weights.base is not None:
+            base = load_file(weights.base.path)
+            upstream = cast(type[Completed], cls).completed(cls.configs[weights.tag], upstream, base)
+        state = {name: tensor.float() for name, tensor in cls.table.apply(upstream).items()}
         fill(network, state)
         system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
         system.weights_sha256 = weights.sha256

@@ -24,7 +24,10 @@ PROOF = ("layout", "kit", "real weights")
 
 @dataclass(frozen=True, slots=True)
 class WeightsEntry:
-    """One pinned file: `tag` names it, `source` says where it is published, `sha256` may be its first digits only."""
+    """One pinned file: `tag` names it, `source` says where it is published, `sha256` may be its first digits only.
+
+    `base` names the weights (system.tag) whose tensors a file needs beside its own, such as SAM's under an adapter.
+    """
 
     tag: str
     file: str
@@ -34,6 +37,7 @@ class WeightsEntry:
     sha256: str = ""
     gated: bool = False
     note: str = ""
+    base: str = ""
 
     @property
     def shipped(self) -> bool:

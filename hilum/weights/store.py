@@ -25,12 +25,16 @@ MODEL, RECORD = f"model{SUFFIX}", "record.json"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One safetensors file under a tag, with the upstream's tensor names; `sha256` is that of this file."""
+    """One safetensors file under a tag, with the upstream's tensor names; `sha256` is that of this file.
+
+    `base` are the weights that the file builds on, where it does not hold the whole network.
+    """
 
     system: str
     tag: str
     path: Path
     sha256: str
+    base: Weights | None = None
 
 
 @dataclass(frozen=True, slots=True)
