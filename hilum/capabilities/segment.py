@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from ..values import progress
 from ..values.answers import PlaneMask, Segmentation
@@ -71,20 +71,31 @@ def segment(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
     if not prompts:
         drawn = _everything(look)
     else:
-        said = objects(cast(tuple[Spatial, ...], prompts), image)
-        drawn = [(one.name, *_object(look, one)) for one in said]
-    masks = np.stack([mask for _, mask, _ in drawn]) if drawn else np.zeros((0, *image.grid), dtype=bool)
+        drawn = [_object(look, one) for one in objects(cast(tuple[Spatial, ...], prompts), image)]
+    masks = np.stack([one.mask for one in drawn]) if drawn else np.zeros((0, *image.grid), dtype=bool)
+    unsure = [one.uncertainty for one in drawn if one.uncertainty is not None]
     return Segmentation(
         masks=masks,
-        names=tuple(name for name, _, _ in drawn),
-        scores=tuple(score for _, _, score in drawn),
+        names=tuple(one.name for one in drawn),
+        scores=tuple(one.score for one in drawn),
         image=image,
         provenance=look.provenance(prompts, *prepared.source.notes),
+        uncertainty=np.stack(unsure) if unsure and len(unsure) == len(drawn) else None,
     )
 
 
-def _object(look: Look, said: Said) -> tuple[Bool[np.ndarray, " *grid"], float]:
-    """One object's mask on the image's grid, and its confidence: the planes' qualities weighted by area."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """One object on the image's grid."""
+
+    name: str
+    mask: Bool[np.ndarray, " *grid"]
+    score: float
+    uncertainty: Float[np.ndarray, " *grid"] | None = None
+
+
+def _object(look: Look, said: Said) -> _Drawn:
+    """One object; its confidence is the planes' qualities weighted by area."""
     system, prepared = cast(Planar, look.system), look.prepared()
     section = prepared.section(said.normal() if prepared.dimensions == 3 else None)
     shape = prepared.volume().shape[1:]
@@ -94,13 +105,18 @@ def _object(look: Look, said: Said) -> tuple[Bool[np.ndarray, " *grid"], float]:
         allowed = _allowed(prompt, look.system.card.accepts, look.system.card.name)
         return system.draw(look.seen(section, number), allowed)
 
+    def laid(maps: dict[int, np.ndarray], dtype: type) -> np.ndarray:
+        planes = np.zeros((count, *section.planes(np.empty(shape, dtype=bool)).shape[1:]), dtype=dtype)
+        for number, each in maps.items():
+            planes[number] = each
+        return np.ascontiguousarray(section.volume(planes).reshape(prepared.grid))
+
     found = volume(said.on(section, shape), _reach(said, section, shape, count), draw)
-    planes = np.zeros((count, *section.planes(np.empty(shape, dtype=bool)).shape[1:]), dtype=bool)
-    for number, mask in found.items():
-        planes[number] = mask.mask
     areas = np.array([mask.mask.sum() for mask in found.values()], dtype=np.float64) + 1e-6
     quality = float(np.average([mask.quality for mask in found.values()], weights=areas))
-    return np.ascontiguousarray(section.volume(planes).reshape(prepared.grid)), quality
+    unsure = {number: mask.uncertainty for number, mask in found.items() if mask.uncertainty is not None}
+    masks = laid({number: mask.mask for number, mask in found.items()}, bool)
+    return _Drawn(said.name, masks, quality, laid(unsure, np.float32) if unsure else None)
 
 
 def _reach(said: Said, section: Section, shape: tuple[int, int, int], count: int) -> range:
@@ -177,7 +193,7 @@ def _wanted(known: tuple[str, ...], prompts: tuple[Prompt, ...], name: str) -> t
     return tuple(dict.fromkeys(spelled[label.casefold()] for label in asked)) or known
 
 
-def _everything(look: Look) -> list[tuple[str, Bool[np.ndarray, " *grid"], float]]:
+def _everything(look: Look) -> list[_Drawn]:
     if not isinstance(look.system, Everything):
         raise BadInput(f"{look.system.card.name} wants a prompt: {', '.join(look.system.card.accepts)}")
     prepared = look.prepared()
@@ -186,6 +202,6 @@ def _everything(look: Look) -> list[tuple[str, Bool[np.ndarray, " *grid"], float
     section = prepared.section(2)
     found = look.system.everything(look.seen(section, 0))
     return [
-        (f"object {number}", section.volume(mask.mask[None]).reshape(prepared.grid), mask.quality)
+        _Drawn(f"object {number}", section.volume(mask.mask[None]).reshape(prepared.grid), mask.quality)
         for number, mask in enumerate(found, 1)
     ]

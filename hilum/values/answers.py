@@ -16,10 +16,14 @@ from .provenance import Provenance
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneMask:
-    """One object on one plane: the probability of each pixel, and how good the system takes its mask to be (0..1)."""
+    """One object on one plane: the probability of each pixel, and how good the system takes its mask to be (0..1).
+
+    `uncertainty` is in nats, from systems that say how unsure they are of each pixel.
+    """
 
     probability: Float[np.ndarray, "h w"]
     quality: float
+    uncertainty: Float[np.ndarray, "h w"] | None = None
 
     @property
     def mask(self) -> Bool[np.ndarray, "h w"]:
@@ -31,7 +35,8 @@ class PlaneMask:
 class Segmentation:
     """Masks (objects, [z,] y, x) on the image's grid, a name and a confidence (0..1) for each; objects may overlap.
 
-    `uncertainty` is (objects, [z,] y, x) in nats or None. `image` is the image as it was read: the answer's geometry.
+    `uncertainty` is (objects, [z,] y, x) in nats, 0 on planes where nothing was found, or None from systems that do not
+    say. `image` is the image as it was read: the answer's geometry.
     """
 
     masks: Bool[np.ndarray, " objects *grid"]
