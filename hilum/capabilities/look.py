@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -52,6 +52,17 @@ class Looker(Protocol):
         """What ran the costly pass."""
 
 
+@runtime_checkable
+class Stacked(Protocol):
+    """A segmenter that works on planes, but sees adjacent planes of a volume together."""
+
+    def together(self) -> int:
+        """How many adjacent planes it sees at once; 1: each alone."""
+
+    def see_stack(self, planes: Sequence[Image]) -> list[Seen]:
+        """The costly pass over adjacent planes, in order; fewer than `together` where the volume has fewer."""
+
+
 class Look:
     """Immutable to its user: the same question gets the same answer. Features are made when first needed, then kept."""
 
@@ -79,33 +90,45 @@ class Look:
         """What the system sees in a plane of image `number`: from memory, from the kept folder, or by looking now."""
         place = (number, section, plane)
         if place not in self._seen:
-            self._seen[place] = self._looked(self.prepared(number).plane(section, plane))
-            while len(self._seen) > 1 and sum(map(_bytes, self._seen.values())) > MEMORY:
-                self._seen.popitem(last=False)
+            prepared = self.prepared(number)
+            stack = _stack(self.system, section, prepared, plane)
+            seen = self._looked([prepared.plane(section, each) for each in stack], stack.index(plane))
+            self._seen.update({(number, section, stack[at]): one for at, one in seen.items()})
         self._seen.move_to_end(place)
+        while len(self._seen) > 1 and sum(map(_bytes, self._seen.values())) > MEMORY:
+            self._seen.popitem(last=False)
         return self._seen[place]
 
-    def _looked(self, plane: Image) -> Seen:
+    def _looked(self, planes: list[Image], wanted: int) -> dict[int, Seen]:
+        """What is seen in planes that are looked at together: in all of them now, or in the wanted one from before."""
         from safetensors.torch import load_file, save
 
         from ..io.atomic import replacing
 
         if self._keep is None:
-            return self.system.see(plane)  # type: ignore[attr-defined]
-        path = self._keep / f"{self._key(plane)}.safetensors"
+            return dict(enumerate(self._see(planes)))
+        keys = [self._key(planes, at) for at in range(len(planes))]
+        path = self._keep / f"{keys[wanted]}.safetensors"
         if path.is_file():
-            return {name: tensor.to(self.system.device) for name, tensor in load_file(path).items()}
-        seen: Seen = self.system.see(plane)  # type: ignore[attr-defined]
+            return {wanted: {name: tensor.to(self.system.device) for name, tensor in load_file(path).items()}}
+        seen = self._see(planes)
         self._keep.mkdir(parents=True, exist_ok=True)
-        with replacing(path, force=True) as temporary:
-            temporary.write_bytes(save({name: tensor.cpu().contiguous() for name, tensor in seen.items()}))
-        return seen
+        for key, one in zip(keys, seen, strict=True):
+            with replacing(self._keep / f"{key}.safetensors", force=True) as temporary:
+                temporary.write_bytes(save({name: tensor.cpu().contiguous() for name, tensor in one.items()}))
+        return dict(enumerate(seen))
 
-    def _key(self, plane: Image) -> str:
+    def _see(self, planes: list[Image]) -> list[Seen]:
+        if isinstance(self.system, Stacked):
+            return self.system.see_stack(planes)
+        return [self.system.see(plane) for plane in planes]  # type: ignore[attr-defined]
+
+    def _key(self, planes: list[Image], at: int) -> str:
         digest = hashlib.sha256(f"{self.system.tag} {self.system.weights_sha256}".encode())
-        digest.update(f"{plane.array.shape} {plane.array.dtype} {plane.display}".encode())
-        digest.update(np.ascontiguousarray(plane.array).tobytes())
-        return digest.hexdigest()
+        for plane in planes:
+            digest.update(f"{plane.array.shape} {plane.array.dtype} {plane.display}".encode())
+            digest.update(np.ascontiguousarray(plane.array).tobytes())
+        return f"{digest.hexdigest()}-{at}" if len(planes) > 1 else digest.hexdigest()
 
     def provenance(self, prompts: tuple[Prompt, ...], *notes: str) -> Provenance:
         """Where an answer of this look comes from."""
@@ -125,6 +148,15 @@ class Look:
             source_sha256=source.sha256,
             version=version("hilum"),
         ).noted(*source.notes, *notes, *executed.notes)
+
+
+def _stack(system: Looker, section: Section, image: Image, plane: int) -> range:
+    """The planes that are looked at together with this one: counted from the first, the last ones backwards."""
+    together = system.together() if isinstance(system, Stacked) else 1
+    count = section.planes(image.volume()).shape[1]
+    size = min(together, count)
+    start = min(plane // size * size, count - size)
+    return range(start, start + size)
 
 
 def _bytes(seen: Seen) -> int:

@@ -121,8 +121,13 @@ def sam(
     )
 
 
-def image_encoder(config: SamConfig, *, block: Callable[[SamConfig, int], nn.Module]) -> encoder.ImageEncoder:
-    """`block` makes the block of an index."""
+def image_encoder(
+    config: SamConfig,
+    *,
+    block: Callable[[SamConfig, int], nn.Module],
+    resize: Callable[[Tensor, int, int], Tensor] | None = None,
+) -> encoder.ImageEncoder:
+    """`block` makes the block of an index; `resize` brings the positions to another grid, bilinear where not given."""
     patches = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
     position = torch.zeros(1, config.grid, config.grid, config.width) if config.positions else None
     neck = nn.Sequential(
@@ -131,7 +136,8 @@ def image_encoder(config: SamConfig, *, block: Callable[[SamConfig, int], nn.Mod
         nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False),
         ChannelNorm(config.channels),
     )
-    return encoder.ImageEncoder(patches, position, [block(config, index) for index in range(config.depth)], neck)
+    blocks = [block(config, index) for index in range(config.depth)]
+    return encoder.ImageEncoder(patches, position, blocks, neck, resize=resize)
 
 
 def plain_block(config: SamConfig, index: int) -> encoder.Block:

@@ -194,10 +194,13 @@ class ImageEncoder(nn.Module):
         position: Float[Tensor, "1 h w c"] | None,
         blocks: Iterable[nn.Module],
         neck: nn.Module,
+        *,
+        resize: Callable[[Tensor, int, int], Tensor] | None = None,
     ):
         super().__init__()
         self.patches = patches
         self.position = None if position is None else nn.Parameter(position)
+        self.resize = resize or resize_positions
         self.blocks = nn.ModuleList(blocks)
         self.neck = neck
 
@@ -208,7 +211,7 @@ class ImageEncoder(nn.Module):
         """The tokens before the neck, which classifiers pool."""
         x = rearrange(self.patches(pixels), "b c h w -> b h w c")
         if self.position is not None:
-            x = x + resize_positions(self.position, *x.shape[1:3])
+            x = x + self.resize(self.position, *x.shape[1:3])
         for block in self.blocks:
             x = block(x)
         return x
