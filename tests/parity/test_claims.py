@@ -30,7 +30,6 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "r2gcmn",
     "radfm",
     "retfound",
-    "sam-med2d",
     "sam-u",
     "samed",
     "universal",
