@@ -10,11 +10,13 @@ import typer
 
 from ..values.notice import SENTENCE
 from . import bench_commands, weights_commands
+from .adapt import AdaptOptions, adapt
 from .ask_options import AskOptions
 from .cards import CardOptions, card
 from .check import CheckOptions, check
 from .command import Ordered, Said, taking
 from .doctor import DoctorOptions, doctor
+from .embed import EmbedOptions, embed
 from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
 from .outcome import DEBUG, Told, unexpected
@@ -38,10 +40,12 @@ def ask(given: AskOptions, said: Said) -> None:
 
 
 app.command("ask", cls=Ordered)(taking(AskOptions)(ask))
+app.command("embed")(taking(EmbedOptions)(embed))
 app.command("list")(taking(ListOptions)(listing))
 app.command("card")(taking(CardOptions)(card))
 app.command("inspect")(taking(InspectOptions)(inspection))
 app.command("check")(taking(CheckOptions)(check))
+app.command("adapt")(taking(AdaptOptions)(adapt))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")

@@ -42,10 +42,8 @@ def embed(look: Look, prompts: tuple[Prompt, ...]) -> Embedding:
         )
     system = cast(Embedder, look.system)
     places = [(number, plane) for number in range(len(look.images)) for plane in range(_planes(look.prepared(number)))]
-    vectors = [
-        system.vector(look.seen(look.prepared(number).section(), plane, number))
-        for number, plane in progress.track(places, "planes")
-    ]
+    counted = progress.track(places, "planes") if len(places) > 1 else places
+    vectors = [system.vector(look.seen(look.prepared(number).section(), plane, number)) for number, plane in counted]
     return Embedding(
         vectors=np.stack(vectors),
         axes=("plane" if volumes else "image", "dim"),

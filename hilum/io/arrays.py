@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,14 @@ def write_uncertainty(answer: Segmentation, path: Path) -> None:
 
 
 def write_vectors(answer: Embedding, path: Path) -> None:
-    """The vectors and the names of their axes."""
-    _write(path, vectors=answer.vectors, axes=np.array(answer.axes))
+    """The vectors, the names of their axes, image and plane of each row where they are known, provenance as JSON."""
+    rows: dict[str, np.ndarray] = {}
+    if answer.items is not None:
+        rows["items"] = np.array(answer.items)
+    if answer.planes is not None:
+        rows["planes"] = np.array(answer.planes, dtype=np.int64)
+    provenance = np.array(json.dumps(answer.provenance.as_dict(), ensure_ascii=False))
+    _write(path, vectors=answer.vectors, axes=np.array(answer.axes), **rows, provenance=provenance)
 
 
 def _write(path: Path, **arrays: np.ndarray) -> None:

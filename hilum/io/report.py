@@ -71,7 +71,9 @@ def _(answer: Reply) -> dict[str, Any]:
 
 @_content.register
 def _(answer: Embedding) -> dict[str, Any]:
-    return {"axes": answer.axes, "shape": answer.vectors.shape, "vectors": answer.vectors}
+    rows = {"items": answer.items, "planes": answer.planes}
+    named = {name: values for name, values in rows.items() if values is not None}
+    return {"axes": answer.axes, "shape": answer.vectors.shape, **named, "vectors": answer.vectors}
 
 
 @_content.register

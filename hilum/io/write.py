@@ -26,7 +26,7 @@ WRITERS: Mapping[type[Any], Mapping[str, tuple[str, str]]] = {  # suffix: module
     },
     Scores: {".json": REPORT},
     Reply: {".json": REPORT},
-    Embedding: {".npz": ("arrays", "write_vectors"), ".json": REPORT},
+    Embedding: {".npz": ("arrays", "write_vectors"), ".parquet": ("vector_table", "write_parquet"), ".json": REPORT},
     Findings: {".json": REPORT},
 }
 

@@ -111,15 +111,20 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """Vectors with named axes, such as ("image", "dim")."""
+    """Vectors with named axes, such as ("image", "dim"); `items` and `planes` name the image and plane of each row."""
 
     vectors: Float[np.ndarray, " *axes"]
     axes: tuple[str, ...]
     provenance: Provenance
+    items: tuple[str, ...] | None = None
+    planes: tuple[int, ...] | None = None  # counted from 0 as they are shown; a picture is its own plane 0
 
     def __post_init__(self) -> None:
         if len(self.axes) != self.vectors.ndim:
             raise ValueError(f"vectors {self.vectors.shape} want {self.vectors.ndim} axis names, got {self.axes}")
+        for what, names in (("items", self.items), ("planes", self.planes)):
+            if names is not None and len(names) != len(self.vectors):
+                raise ValueError(f"{len(self.vectors)} vectors want as many {what}, got {len(names)}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -158,3 +158,31 @@ def test_vectors_and_uncertainty_need_no_pickle(tmp_path):
         assert np.array_equal(found["affine"], answer.image.affine)
     with pytest.raises(BadInput, match="this answer has none"):
         write(answer, tmp_path / "none.npz")
+
+
+NAMED = replace(EMBEDDING, items=tuple("ab"[: len(EMBEDDING.vectors)]), planes=tuple(range(len(EMBEDDING.vectors))))
+
+
+def test_vectors_keep_the_names_of_their_rows_and_where_they_came_from(tmp_path):
+    with np.load(write(NAMED, tmp_path / "vectors.npz"), allow_pickle=False) as found:
+        assert found["items"].tolist() == list(NAMED.items)
+        assert found["planes"].tolist() == list(NAMED.planes)
+        assert json.loads(str(found["provenance"])) == json.loads(json.dumps(NAMED.provenance.as_dict()))
+    assert report(NAMED)["items"] == list(NAMED.items)
+    with pytest.raises(ValueError, match="vectors want as many items"):
+        replace(EMBEDDING, items=("one", "too", "many", "names"))
+
+
+def test_vectors_as_a_table(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = parquet.read_table(write(NAMED, tmp_path / "vectors.parquet"))
+    assert table.column_names == ["item", "plane", "vector"]
+    assert np.allclose(table["vector"].to_pylist(), NAMED.vectors)
+    assert json.loads(table.schema.metadata[b"hilum"])["axes"] == list(NAMED.axes)
+    assert parquet.read_table(write(EMBEDDING, tmp_path / "bare.parquet")).column_names == ["vector"]
+    with pytest.raises(BadInput, match="one vector in a row"):
+        write(
+            Embedding(np.ones((2, 3, 4), dtype=np.float32), ("image", "token", "dim"), PROVENANCE),
+            tmp_path / "3.parquet",
+        )
+    assert not (tmp_path / "3.parquet").exists()
