@@ -9,16 +9,15 @@ from functools import partial
 from typing import Literal
 
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from hilum.parts.bottleneck_adapter import BottleneckAdapter, Skip
 from hilum.parts.low_rank_layer import LowRankLayer, MergedLowRankLayer
 from hilum.parts.sam import SamConfig, attention, mlp, norm, window
 from hilum.parts.sam_image_encoder import (
     Attend,
-    Attention,
     AttendWindowsFirst,
+    Attention,
     Block,
     RelativePositions,
     Tokens,

@@ -14,13 +14,9 @@ ADAPTERS = Table(
     Rule(r"(blocks\.\d+)\.MLP_Adapter\.D_fc1", r"\1.transform.beside.down"),
     Rule(r"(blocks\.\d+)\.MLP_Adapter\.D_fc2", r"\1.transform.beside.up"),
 )
-LORA = Table(
-    Rule(r"(blocks\.\d+)\.attn\.qkv\.lora_A", r"\1.attend.attention.qkv.down"),
-    Rule(r"(blocks\.\d+)\.attn\.qkv\.lora_B", r"\1.attend.attention.qkv.up"),
-    Rule(r"(blocks\.\d+)\.mlp\.lin1\.lora_A", r"\1.transform.mlp.widen.down"),
-    Rule(r"(blocks\.\d+)\.mlp\.lin1\.lora_B", r"\1.transform.mlp.widen.up"),
-    Rule(r"(blocks\.\d+)\.mlp\.lin2\.lora_A", r"\1.transform.mlp.narrow.down"),
-    Rule(r"(blocks\.\d+)\.mlp\.lin2\.lora_B", r"\1.transform.mlp.narrow.up"),
+LORA = Table(  # in upstream's own tree, which UPSTREAM then renames
+    Rule(r"(blocks\.\d+\.attn\.qkv|blocks\.\d+\.mlp\.lin\d)\.lora_A", r"\1.down"),
+    Rule(r"(blocks\.\d+\.attn\.qkv|blocks\.\d+\.mlp\.lin\d)\.lora_B", r"\1.up"),
 )
 VERSION_2024 = Table(
     Rule(r"(blocks\.\d+)\.attn\.rel_h$", r"\1.attend.attention.relative.part.rows"),
