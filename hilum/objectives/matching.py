@@ -152,8 +152,7 @@ def taken(maps: Float[Tensor, "n p c"], places: Int[Tensor, "n s"]) -> Float[Ten
 def local_distance(one: Float[Tensor, "n s c"], other: Float[Tensor, "n s c"]) -> Float[Tensor, "n n"]:
     """Between the matched places of every two images, flattened; per root of their number, so that maps of any size
     count alike (our choice: the published code takes the plain distance)."""
-    flat = [maps.flatten(1) for maps in (one, other)]
-    return torch.cdist(*flat) / flat[0].shape[1] ** 0.5
+    return torch.cdist(one.flatten(1), other.flatten(1)) / one[0].numel() ** 0.5
 
 
 class GraphMatching(nn.Module):

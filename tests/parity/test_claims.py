@@ -27,7 +27,6 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "ptunifier",
     "r2gcmn",
     "radfm",
-    "retfound",
     "sam-u",
     "universal",
     "universal-swin",
