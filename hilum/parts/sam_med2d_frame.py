@@ -87,7 +87,8 @@ class Med2dFrame:
         """A mask prompt: unlike SAM, which reads logits, SAM-Med2D was trained to read probabilities."""
         inner = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32))[None, None]
         rows, columns = self.around
-        return resample(F.pad(inner, (*columns, *rows)) if self.padded else inner, cells, cells)
+        square = F.pad(inner, (*columns, *rows)) if self.padded else inner
+        return resample(square, cells, cells).clamp(0, 1)  # rounding may pass the bounds
 
     def restored(self, logits: Float[Tensor, "n m h w"]) -> Float[Tensor, "n m height width"]:
         """Mask logits at the picture's size: enlarged to the square, then cut out of it or resized, all bilinear."""
