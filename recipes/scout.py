@@ -1,7 +1,7 @@
 """Train scout, the house's own promptable segmenter, from the data folder (HILUM_DATA) to weights that ship.
 
 python recipes/scout.py prepare                        # the bank of crops, about 3 GB
-nice -n 19 python recipes/scout.py train --hours 10    # starts again where it stopped
+nice -n 19 python recipes/scout.py train --hours 10    # by the clock; starts again where it stopped
 python recipes/scout.py export                         # hilum/weights/pocket/scout.safetensors
 python recipes/scout.py evaluate                       # the tables of the card, from that file
 python recipes/scout.py calibrate                      # the confidence, on held-back images of known kinds
@@ -11,6 +11,7 @@ python recipes/scout.py export                         # with the confidence; th
 import argparse
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,8 @@ LICENCES = {
     "nuclei": "BBBC038, CC0",
     "ultrasound": "BUSI (Al-Dhabyani 2020), with citation",
     "hippocampus": "Medical Segmentation Decathlon task 4, CC BY-SA 4.0",
-    "chase": "CHASE_DB1, CC BY 4.0",
+    "chase, vessels": "CHASE_DB1, CC BY 4.0",
+    "bodies": "silhouettes in brain_mri (MIT) and VQA-RAD (CC0), by threshold",
     "brain": "MNI152 template, structures by brainchop's network (MIT)",
     "threshold": "CT_pitch (niivue), open",
     "regions": "textures of brain_mri (MIT), VQA-RAD (CC0), BUSI, OpenSlide CMU-1 (CC0), GTEx/TCGA tiles",
@@ -50,13 +52,16 @@ def prepare(given: argparse.Namespace) -> None:
         "ultrasound": scout_data.ultrasound,
         "hippocampus": scout_data.hippocampus,
         "chase": scout_data.chase,
+        "vessels": scout_data.vessels,
+        "bodies": scout_brain.bodies,
         "threshold": scout_brain.threshold,
         "brain": scout_brain.brain,
         "regions": lambda root, rng: scout_shapes.regions(scout_data.textures(root, share=0.5), rng, per_image=3),
     }
     for name, make in makers.items():
         if not (bank / name).exists():
-            print(name, scout_data.save(bank / name, make(root, np.random.default_rng(0))), flush=True)
+            framed = scout_data.whole if name == "vessels" else scout_data.context
+            print(name, scout_data.save(bank / name, make(root, np.random.default_rng(0)), framed), flush=True)
     if not (bank / "scenes").exists():
         made = scout_shapes.scenes(np.random.default_rng(5), SCENES)
         (bank / "scenes").mkdir(parents=True)
@@ -68,7 +73,12 @@ def train(given: argparse.Namespace) -> None:
     """Go on from the last checkpoint, or begin."""
     import scout_loop
 
-    plan = scout_loop.Plan(Path(given.out), given.hours, given.processes)
+    out, now = Path(given.out), time.time()
+    clock = out / "clock.json"
+    if not clock.exists():
+        clock.write_text(json.dumps([now, now + 3600 * given.hours]))
+    begin, end = json.loads(clock.read_text())
+    plan = scout_loop.Plan(out, begin, end, given.processes, Path(given.warm) if given.warm else None)
     if given.processes == 1:
         scout_loop.train(0, plan)
     else:
@@ -166,6 +176,7 @@ def main() -> None:
         command.add_argument("--out", default=str(ROOT / "runs/scout"))
         command.set_defaults(work=work)
     commands.choices["train"].add_argument("--hours", type=float, default=2.0)
+    commands.choices["train"].add_argument("--warm", help="a weights file to start from")
     commands.choices["train"].add_argument("--processes", type=int, default=2)
     commands.choices["evaluate"].add_argument("--most", type=int, default=80)
     commands.choices["evaluate"].add_argument("--weights", default=str(WEIGHTS))

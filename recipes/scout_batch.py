@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from scout_data import SIDE
 from scout_shapes import LABELS
+from scout_twists import CONTEXT_EDGES, NO_EDGES, Aim, aimed, boxed_in, coarsened, striped, tile, within
 from torch import Tensor
 
 from hilum.parts import interaction
@@ -20,13 +21,16 @@ SHARES = {
     "nuclei": 3.0,
     "ultrasound": 3.0,
     "hippocampus": 2.0,
-    "chase": 2.0,
+    "chase": 1.2,
+    "vessels": 3.0,
+    "bodies": 1.5,
     "regions": 3.0,
     "scenes": 3.0,
     "brain": 2.0,
     "threshold": 0.5,
 }
 EASY = ("nuclei", "ultrasound", "hippocampus")
+LARGE = ("bodies", "brain", "scenes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Course:
             grey=rise(8, 12),
             geometry=rise(10, 12),
             clicks=rise(12, 10),
-            side=96 if share < 0.72 else 128,
+            side=96 if share < 0.5 else 128,
         )
 
 
@@ -127,22 +131,19 @@ def view(target: Bool[np.ndarray, "s s"], rng: np.random.Generator, course: Cour
 
 
 def look(
-    image: np.ndarray | None, target: np.ndarray, theta: np.ndarray, *, side: int, rng: np.random.Generator
+    seen: tuple[np.ndarray | None, np.ndarray], aim: Aim, theta: np.ndarray, *, side: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Sample image (3, h, w) in 0..1 and mask (1, h, w); a scene is drawn here."""
+    """Sample image (3, h, w) in 0..1 and the share of each pixel (1, h, w) that is target; a scene is drawn here."""
+    image, labels = seen
     grid = F.affine_grid(torch.from_numpy(theta[None].astype(np.float32)), [1, 1, side, side], align_corners=False)
+    grid, inside = within(grid, aim.edges)
+    mode = {"padding_mode": "border", "align_corners": False}
+    mask = F.grid_sample(torch.from_numpy(aim.target[None, None].astype(np.float32)), grid, **mode)[0] * inside
     if image is None:
-        labels = F.grid_sample(
-            torch.from_numpy(target[None, None].astype(np.float32)),
-            grid,
-            mode="nearest",
-            padding_mode="border",
-            align_corners=False,
-        )
-        return drawn(labels[0, 0].long(), rng), (labels[0] == 1).float()
-    both = torch.from_numpy(np.concatenate([image, target[None]])[None].astype(np.float32) / 255)
-    crop = F.grid_sample(both, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
-    return crop[:-1].expand(3, -1, -1), (crop[-1:] > 0.5).float()
+        scene = F.grid_sample(torch.from_numpy(labels[None, None].astype(np.float32)), grid, mode="nearest", **mode)
+        return drawn(scene[0, 0].long(), rng), mask
+    crop = F.grid_sample(torch.from_numpy(image[None].astype(np.float32) / 255), grid, **mode)[0]
+    return crop.expand(3, -1, -1), mask
 
 
 def drawn(labels: Tensor, rng: np.random.Generator) -> Float[Tensor, "3 h w"]:
@@ -162,6 +163,8 @@ def drawn(labels: Tensor, rng: np.random.Generator) -> Float[Tensor, "3 h w"]:
     if rng.random() < 0.7:
         share = float(rng.uniform(0, 1))
         image = image * (1 - share) + blur(image[None])[0] * share
+    if rng.random() < 0.2:
+        image = striped(image, rng)
     return image.clamp(0, 1)
 
 
@@ -197,20 +200,51 @@ def sample(bank: dict[str, Source], rng: np.random.Generator, course: Course, co
     """A batch of `count` crops with prompts."""
     names = [name for name in bank if name in SHARES]
     weight = np.array([SHARES[name] * (1.0 if name in EASY else course.made) for name in names])
-    items, prompts = [], []
-    for _ in range(count):
-        source = bank[names[rng.choice(len(names), p=weight / weight.sum())]]
-        image, target = source.item(int(rng.integers(len(source))))
-        boxed = source.name == "chase" or rng.random() > 0.35 * course.clicks
-        inside = target == 1 if image is None else target > 127
-        where = view(inside, rng, course, boxed=boxed)
-        crop, mask = look(image, target, where.theta, side=course.side, rng=rng)
-        if not mask.any():
-            mask[:, course.side // 2, course.side // 2] = 1
-        items.append((crop, mask))
-        prompts.append((where.box, boxed, *points(mask[0].numpy() > 0.5, rng, course, boxed=boxed)))
-    image = recolour(torch.stack([crop for crop, _ in items]), rng, course.grey)
-    return carried(assemble(image, torch.stack([mask for _, mask in items]), prompts), rng, 0.12 * course.clicks)
+    made = [one(bank[names[rng.choice(len(names), p=weight / weight.sum())]], rng, course) for _ in range(count)]
+    batch = assemble(made)
+    image = recolour(batch.image, rng, course.grey)
+    return carried(Batch(image, batch.mask, batch.prompt, batch.ambiguous), rng, 0.12 * course.clicks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class One:
+    """One crop: image, mask, box in crop pixels or none, clicks, and a coarse answer or none."""
+
+    image: Float[Tensor, "3 h w"]
+    mask: Float[Tensor, "1 h w"]
+    box: Float[np.ndarray, " 4"]
+    boxed: bool
+    points: tuple[np.ndarray, np.ndarray]
+    before: Float[Tensor, "1 h w"] | None = None
+
+
+def one(source: Source, rng: np.random.Generator, course: Course) -> One:
+    """An object of the source, aimed at in some way and prompted in some way."""
+    image, labels = source.item(int(rng.integers(len(source))))
+    target = labels == 1 if image is None else labels > 127
+    if source.name == "vessels" and target.any():
+        return close(image, target, rng, course)
+    aim = aimed(labels if image is None else target, target, rng, course.geometry)
+    boxed = source.name == "chase" or rng.random() > (0.45 if source.name in LARGE else 0.35) * course.clicks
+    where = view(aim.target, rng, course, boxed=boxed)
+    crop, share = look((image, labels), aim, where.theta, side=course.side, rng=rng)
+    mask = (share > (0.3 if source.name == "chase" else 0.5)).float()
+    if not mask.any():
+        mask[:, course.side // 2, course.side // 2] = 1
+    clicks = points(mask[0].numpy() > 0.5, rng, course, boxed=boxed, told=aim.told)
+    return One(crop, mask, where.box, boxed, clicks)
+
+
+def close(image: np.ndarray | None, target: Bool[np.ndarray, "s s"], rng: np.random.Generator, course: Course) -> One:
+    """One tile of a thin tree by its box, often after a coarse answer; or the tree around one click."""
+    where = tile(target, rng, course.side, course.clicks)
+    crop, share = look((image, target), Aim(target, CONTEXT_EDGES), where.theta, side=course.side, rng=rng)
+    mask = (share > 0.4).float()
+    before = coarsened(mask, rng) if where.coarse else None
+    mask = boxed_in(mask, where.box) if where.boxed else mask
+    if not mask.any():
+        mask[:, course.side // 2, course.side // 2] = 1
+    return One(crop, mask, where.box, where.boxed, points(mask[0].numpy() > 0.5, rng, course, boxed=where.boxed), before)
 
 
 def carried(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
@@ -224,28 +258,30 @@ def carried(batch: Batch, rng: np.random.Generator, share: float) -> Batch:
     )
     soft = soft.roll([int(way) for way in rng.integers(-4, 5, 2)], (2, 3))
     guess = torch.sigmoid(12 * (soft - 0.45 + 0.25 * wave))
-    pick = torch.from_numpy(rng.random(len(soft)) < share)
+    pick = torch.from_numpy(rng.random(len(soft)) < share) & ~prompt.continued
     previous = torch.where(pick[:, None, None, None], guess, prompt.previous)
-    later = CropPrompt(prompt.box, prompt.boxed, prompt.points, prompt.sign, previous, pick)
+    later = CropPrompt(prompt.box, prompt.boxed, prompt.points, prompt.sign, previous, pick | prompt.continued)
     return Batch(batch.image, batch.mask, later, batch.ambiguous & ~pick)
 
 
-def assemble(image: Tensor, mask: Tensor, prompts: list) -> Batch:
-    box = torch.from_numpy(np.stack([entry[0] for entry in prompts]).astype(np.float32))
-    boxed = torch.tensor([bool(entry[1]) for entry in prompts])
-    at = torch.from_numpy(np.stack([entry[2] for entry in prompts]).astype(np.float32))
-    sign = torch.from_numpy(np.stack([entry[3] for entry in prompts]).astype(np.float32))
-    previous, continued = torch.zeros_like(mask), torch.zeros(len(mask), dtype=torch.bool)
-    ambiguous = ~boxed & (sign.abs().sum(1) == 1)
+def assemble(made: list[One]) -> Batch:
+    """Crops and their prompts as one batch."""
+    image, mask = (torch.stack([getattr(each, name) for each in made]) for name in ("image", "mask"))
+    box = torch.from_numpy(np.stack([each.box for each in made]).astype(np.float32))
+    boxed = torch.tensor([each.boxed for each in made])
+    at, sign = (torch.from_numpy(np.stack([each.points[k] for each in made]).astype(np.float32)) for k in (0, 1))
+    continued = torch.tensor([each.before is not None for each in made])
+    previous = torch.stack([torch.zeros_like(each.mask) if each.before is None else each.before for each in made])
+    ambiguous = ~boxed & (sign.abs().sum(1) == 1) & ~continued
     return Batch(image, mask, CropPrompt(box, boxed, at, sign, previous, continued), ambiguous)
 
 
 def points(
-    mask: Bool[np.ndarray, "h w"], rng: np.random.Generator, course: Course, *, boxed: bool
+    mask: Bool[np.ndarray, "h w"], rng: np.random.Generator, course: Course, *, boxed: bool, told: bool = False
 ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]:
-    """Clicks and scribbles in SLOTS slots: none or a few beside a box, one or some without."""
+    """Clicks and scribbles in SLOTS slots: none or a few beside a box, one or some without; `told`: some."""
     given: list[tuple[tuple[float, float], float]] = []
-    style = rng.random()
+    style = 0.3 * course.clicks * rng.random() if told else rng.random()
     if not boxed:
         given.append(
             ((interaction.first_click(mask) if rng.random() < 0.6 else interaction.random_click(mask, rng)).at, 1.0)
@@ -288,11 +324,13 @@ def corrected(batch: Batch, probability: Float[Tensor, "b 1 h w"], given: int) -
 
 def sample_clicks(source: Source, rng: np.random.Generator, course: Course, count: int) -> Batch:
     """One click in the middle of each object, no box, windows of random size."""
-    items, prompts = [], []
+    made = []
     for _ in range(count):
-        image, target = source.item(int(rng.integers(len(source))))
-        where = view(target == 1 if image is None else target > 127, rng, course, boxed=False)
-        crop, mask = look(image, target, where.theta, side=course.side, rng=rng)
-        items.append((crop, mask))
-        prompts.append((where.box, False, *points(mask[0].numpy() > 0.5, rng, course, boxed=False)))
-    return assemble(torch.stack([crop for crop, _ in items]), torch.stack([mask for _, mask in items]), prompts)
+        image, labels = source.item(int(rng.integers(len(source))))
+        target = labels == 1 if image is None else labels > 127
+        where = view(target, rng, course, boxed=False)
+        crop, share = look((image, labels), Aim(target, NO_EDGES), where.theta, side=course.side, rng=rng)
+        mask = (share > 0.5).float()
+        clicks = points(mask[0].numpy() > 0.5, rng, course, boxed=False)
+        made.append(One(crop, mask, where.box, False, clicks))
+    return assemble(made)

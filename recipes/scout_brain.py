@@ -1,6 +1,7 @@
-"""More kinds for scout without hand-made masks: brain structures by a small published network, bone by threshold."""
+"""More kinds for scout without hand-made masks: brain structures by a small network, bone and bodies by threshold."""
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from nibabel.processing import conform
 from safetensors import safe_open
 from scipy import ndimage
-from scout_data import Object2d, window
+from scout_data import Archive, Object2d, window
 
 MARGIN = 20  # voxels of air kept around the head
 
@@ -90,3 +91,50 @@ def threshold(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
         for number in range(1, count + 1):
             if (parts == number).sum() > 150:
                 yield Object2d(np.ascontiguousarray(plane)[..., None], parts == number, f"CT hollow {where}")
+
+
+def bodies(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
+    """Large targets: silhouettes of heads and bodies before dark air, and dark hollows inside them (CT lungs, air)."""
+    for folder, share in (("brain_mri/images.zip", 0.4), ("vqa_rad/images.zip", 1.0)):
+        archive = Archive(root / folder)
+        for name in archive.names():
+            if zlib.crc32(f"body {name}".encode()) % 1000 < 1000 * share:
+                image = archive.image(name)
+                grey = ndimage.gaussian_filter(image.mean(2), 1.5)
+                body = silhouette(grey)
+                if body is not None:
+                    yield Object2d(image, body, name)
+                    yield from (Object2d(image, part, name) for part in hollows(grey, body, most=share * 4))
+
+
+def silhouette(grey: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"] | None:
+    """The largest bright part, filled, of an image whose rim is mostly dark; None where that is no body."""
+    from skimage.filters import threshold_otsu
+
+    if np.quantile(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]), 0.6) > 25:
+        return None
+    bright = ndimage.binary_fill_holes(grey > max(15, 0.35 * threshold_otsu(grey)))
+    parts, count = ndimage.label(ndimage.binary_opening(bright, iterations=3))
+    if not count:
+        return None
+    body = parts == 1 + np.bincount(parts.ravel())[1:].argmax()
+    boxed = np.prod([np.ptp(axis) + 1 for axis in np.nonzero(body)])
+    return body if 0.12 < body.mean() < 0.85 and body.sum() > 0.55 * boxed else None
+
+
+def hollows(
+    grey: Float[np.ndarray, "h w"], body: Bool[np.ndarray, "h w"], *, most: float
+) -> Iterator[Bool[np.ndarray, "h w"]]:
+    """Dark, compact parts well inside the body, the largest first."""
+    from skimage.filters import threshold_otsu
+
+    inner = ndimage.binary_erosion(body, iterations=max(4, int(0.03 * max(body.shape))))
+    dark = ndimage.binary_opening(inner & (grey < 0.6 * threshold_otsu(grey[body])), iterations=2)
+    parts, _ = ndimage.label(dark)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    for number in np.argsort(-sizes)[: int(most)]:
+        part = ndimage.binary_fill_holes(ndimage.uniform_filter((parts == number).astype(np.float32), 5) > 0.5)
+        sides = [np.ptp(axis) + 1 for axis in np.nonzero(part)] if part.any() else [1, 1]
+        if sizes[number] > 0.015 * body.sum() and part.sum() > 0.4 * sides[0] * sides[1]:
+            yield part

@@ -31,6 +31,9 @@ class Object2d:
     name: str
 
 
+Frame = Callable[[Object2d], tuple[np.ndarray, np.ndarray]]
+
+
 def data_root() -> Path:
     return Path(os.environ.get("HILUM_DATA", Path(__file__).resolve().parents[1] / "../shared/data"))
 
@@ -136,6 +139,24 @@ def chase(root: Path, rng: np.random.Generator, *, per_image: int = 40, only: On
         yield Object2d(image, vessels, row["file"])
 
 
+def vessels(
+    root: Path, rng: np.random.Generator, *, per_image: int = 45, only: Only | None = None
+) -> Iterator[Object2d]:
+    """Squares of the fundus, most near native resolution, with all their vessels: for looking closely, tile by tile."""
+    images, masks = Archive(root / "retina/images.zip"), Archive(root / "retina/vessels.zip")
+    for row in rows(root / "retina/metadata.csv", only):
+        if row["dataset"] != "CHASE":
+            continue
+        image, drawn = images.image(row["file"]), masks.picture(row["vessels"]) > 0
+        height, width = drawn.shape
+        for _ in range(per_image):
+            side = min(int(SIDE * np.exp(rng.uniform(0, 1.1) * (rng.random() < 0.6))), height, width)
+            y, x = int(rng.uniform(0, height - side + 1)), int(rng.uniform(0, width - side + 1))
+            part = np.s_[y : y + side, x : x + side]
+            if drawn[part].mean() > 0.02:
+                yield Object2d(image[part], drawn[part], row["file"])
+
+
 def textures(root: Path, *, share: float = 1.0) -> Iterator[tuple[UInt8[np.ndarray, "h w c"], str]]:
     """Images without masks, at most 384 px: brain MR, mixed radiology (VQA-RAD), stained tissue, normal breasts."""
     for folder in ("brain_mri/images.zip", "vqa_rad/images.zip", "wsi/tiles.zip", "ultrasound/images.zip"):
@@ -182,11 +203,17 @@ def shrink(plane: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "s s"]:
     return np.asarray(Picture.fromarray(np.ascontiguousarray(plane)).resize((SIDE, SIDE), Picture.Resampling.BILINEAR))
 
 
-def save(folder: Path, objects: Iterator[Object2d]) -> dict[str, int]:
+def whole(found: Object2d) -> tuple[UInt8[np.ndarray, "c s s"], UInt8[np.ndarray, "s s"]]:
+    """The picture as it is, as SIDE x SIDE."""
+    planes = [shrink(found.image[..., plane]) for plane in range(found.image.shape[-1])]
+    return np.stack(planes), shrink(found.mask.astype(np.uint8) * 255)
+
+
+def save(folder: Path, objects: Iterator[Object2d], framed: Frame = context) -> dict[str, int]:
     """Write `<split>.<colour>.image.npy` and `.mask.npy`; returns how many of each."""
     kept: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for found in objects:
-        image, mask = context(found)
+        image, mask = framed(found)
         key = f"{'held' if held_back(found.name) else 'train'}.{'grey' if len(image) == 1 else 'colour'}"
         kept.setdefault(key, []).append((image, mask))
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Scout's training: a process per core with averaged gradients, Muon, a running mean of the weights, checkpoints."""
+"""Scout's training: a process per core, their weights averaged now and then, Muon, a running mean, checkpoints."""
 
 import datetime
 import json
@@ -12,6 +12,7 @@ import scout_batch
 import torch
 import torch.distributed as group
 from jaxtyping import Float
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from hilum.objectives.overlap import candidate_loss, hard_dice
@@ -20,57 +21,60 @@ from hilum.systems.scout import Scout, ScoutBatch, ScoutNetwork
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run: where, how long (hours of training, all sessions together), how many crops per process and step."""
+    """One run: where, from when to when (Unix seconds), from which weights, how many crops per process and step.
+
+    The learning rate follows the clock, not the steps: a run on a shared machine still ends when it should."""
 
     out: Path
-    hours: float
+    begin: float
+    end: float
     processes: int
-    batch: int = 16
+    warm: Path | None = None
+    batch: int = 24
+    apart: int = 16  # steps that processes go alone before their weights are averaged (local SGD, Stich 2019)
     save_every: float = 240.0
     validate_every: float = 1500.0
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised (Jordan et al. 2024), for kernels as matrices; each process does its share of them."""
+    """Momentum, orthogonalised (Jordan et al. 2024), for kernels as matrices."""
 
     def __init__(self, kernels: list[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.01):
         super().__init__(kernels, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        rank, world = (group.get_rank(), group.get_world_size()) if group.is_initialized() else (0, 1)
         settings = self.param_groups[0]
-        kernels = settings["params"]
-        updates = [torch.zeros_like(kernel) for kernel in kernels]
-        for place, kernel in enumerate(kernels):
+        for kernel in settings["params"]:
             speed = self.state[kernel].setdefault("speed", torch.zeros_like(kernel))
             speed.lerp_(kernel.grad, 1 - settings["momentum"])
-            if place % world == rank:
-                matrix = kernel.grad.lerp(speed, settings["momentum"]).reshape(len(kernel), -1)
-                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                updates[place] = (orthogonal(matrix) * scale).reshape(kernel.shape)
-        if world > 1:
-            share_out(updates, mean=False)
-        for kernel, update in zip(kernels, updates, strict=True):
+            matrix = kernel.grad.lerp(speed, settings["momentum"]).reshape(len(kernel), -1)
+            scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+            update = (orthogonal(matrix) * scale).reshape(kernel.shape)
             kernel.mul_(1 - settings["lr"] * settings["decay"]).add_(update, alpha=-settings["lr"])
 
 
 def orthogonal(matrix: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
-    """About U Vᵀ of the matrix by five quintic Newton-Schulz steps (coefficients of Jordan et al. 2024)."""
+    """About U Vᵀ of the matrix by five quintic Newton-Schulz steps (coefficients of Jordan et al. 2024).
+
+    Each step multiplies by a polynomial of the Gram matrix, so all are taken on that small one first."""
     x = matrix / (matrix.norm() + 1e-7)
     x = x.T if len(matrix) > matrix.shape[1] else x
+    unit = torch.eye(len(x))
+    gram, product = x @ x.T, unit
     for _ in range(5):
-        gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        factor = 3.4445 * unit - 4.7750 * gram + 2.0315 * gram @ gram
+        product, gram = factor @ product, factor @ gram @ factor
+    x = product @ x
     return x.T if len(matrix) > matrix.shape[1] else x
 
 
-def share_out(tensors: list[Tensor], *, mean: bool = True) -> None:
-    """Sum (or average) the tensors over all processes, in place, in one message."""
+@torch.no_grad()
+def averaged(tensors: list[Tensor]) -> None:
+    """Each tensor becomes its mean over all processes, in place, in one message."""
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     group.all_reduce(flat)
-    if mean:
-        flat /= group.get_world_size()
+    flat /= group.get_world_size()
     start = 0
     for tensor in tensors:
         tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
@@ -93,36 +97,41 @@ class Run:
         ]
         rest = [p for p in self.network.parameters() if not any(p is kernel for kernel in kernels)]
         self.muon, self.adam = Muon(kernels), torch.optim.AdamW(rest, lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0)
-        self.seen, self.steps, self.seconds = 0, 0, 0.0
+        self.seen, self.steps = 0, 0
 
     @property
     def file(self) -> Path:
         return self.plan.out / "checkpoint.pt"
 
     def load(self) -> None:
-        if not self.file.exists():
-            return
-        kept = torch.load(self.file, weights_only=True)
-        for name in ("network", "mean", "muon", "adam"):
-            getattr(self, name).load_state_dict(kept[name])
-        self.seen, self.steps, self.seconds = kept["seen"], kept["steps"], kept["seconds"]
+        """The last checkpoint; else the weights to start from, whose crops count as seen; else nothing."""
+        if self.file.exists():
+            kept = torch.load(self.file, weights_only=True)
+            for name in ("network", "mean", "muon", "adam"):
+                getattr(self, name).load_state_dict(kept[name])
+            self.seen, self.steps = kept["seen"], kept["steps"]
+        elif self.plan.warm is not None:
+            with safe_open(self.plan.warm, "pt") as file:
+                state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                self.seen = int(file.metadata()["samples"])
+            for network in (self.network, self.mean):
+                network.load_state_dict(state)
 
     def save(self) -> None:
         """Atomic: written beside, then renamed."""
         names = ("network", "mean", "muon", "adam")
         state = {name: getattr(self, name).state_dict() for name in names}
-        counts = {"seen": self.seen, "steps": self.steps, "seconds": self.seconds}
+        counts = {"seen": self.seen, "steps": self.steps}
         torch.save(state | counts, self.file.with_suffix(".part"))
         os.replace(self.file.with_suffix(".part"), self.file)
 
     def pace(self) -> float:
-        """Learning rate's factor: a short warm-up, flat, then linear to a hundredth over the last 40 % of the hours."""
-        return min(1.0, (self.steps + 1) / 60) * float(np.clip((1 - self.share) / 0.4, 0.01, 1.0))
+        """Learning rate's factor: a short warm-up, flat, then linear to a hundredth over the last 55 % of the time."""
+        return min(1.0, (self.steps + 1) / 60) * float(np.clip((1 - self.share()) / 0.55, 0.01, 1.0))
 
-    @property
     def share(self) -> float:
         """How much of the run's time is over, 0..1."""
-        return self.seconds / (3600 * self.plan.hours)
+        return (time.time() - self.plan.begin) / max(self.plan.end - self.plan.begin, 1.0)
 
 
 def chosen(
@@ -133,28 +142,30 @@ def chosen(
     return logits[torch.arange(len(logits)), best][:, None]
 
 
+def answer(network: ScoutNetwork, batch: ScoutBatch) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k"]]:
+    """Logits and judged quality; convolutions in bf16, where this CPU has it in hardware twice as fast, weights f32."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, quality, _ = network(batch.image, batch.prompt)
+    return logits.float(), quality.float()
+
+
 def step(run: Run, batch: ScoutBatch, rounds: int) -> dict[str, float]:
     """Corrections without gradient, then one round with it."""
     for given in range(rounds):
         with torch.no_grad():
-            logits, quality, _ = run.network(batch.image, batch.prompt)
+            logits, quality = answer(run.network, batch)
         batch = scout_batch.corrected(batch, torch.sigmoid(chosen(logits, quality, batch.ambiguous)), given)
-    logits, quality, _ = run.network(batch.image, batch.prompt)
+    logits, quality = answer(run.network, batch)
     terms = candidate_loss(logits, quality, batch.mask, batch.ambiguous)
     for optimizer in (run.muon, run.adam):
         optimizer.zero_grad()
     sum(terms.values()).backward()
-    parameters = list(run.network.parameters())
-    if group.is_initialized():
-        share_out([p.grad for p in parameters])
-    pace = run.pace()
-    run.muon.param_groups[0]["lr"], run.adam.param_groups[0]["lr"] = 0.02 * pace, 2e-3 * pace
+    fastest = 0.02 if run.plan.warm is None else 0.012
+    pace = fastest * run.pace()
+    run.muon.param_groups[0]["lr"], run.adam.param_groups[0]["lr"] = pace, 0.1 * pace
     run.muon.step()
     torch.nn.utils.clip_grad_norm_([p for part in run.adam.param_groups for p in part["params"]], 1.0)
     run.adam.step()
-    keep = min(0.998, (1 + run.steps) / (10 + run.steps))
-    for old, new in zip(run.mean.parameters(), parameters, strict=True):
-        old.data.lerp_(new.data, 1 - keep)
     dice = hard_dice(chosen(logits, quality, batch.ambiguous), batch.mask).mean()
     return {name: float(value.detach()) for name, value in terms.items()} | {"dice": float(dice)}
 
@@ -213,40 +224,52 @@ def train(rank: int, plan: Plan) -> None:
     run.load()
     rng = np.random.default_rng([rank, run.steps])
     known, held = (scout_batch.open_bank(plan.out / "bank", split) for split in ("train", "held"))
-    saved = validated = begun = time.monotonic()
+    saved = validated = time.time()
     trace: list[dict[str, float]] = []
-    while run.seconds < 3600 * plan.hours:
-        course = scout_batch.Course.after(run.seen, run.share)
-        dealer = np.random.default_rng([7, run.steps])
-        rounds = int(dealer.choice(4, p=(0.5, 0.25, 0.15, 0.1))) if dealer.random() < course.clicks else 0
-        trace.append(step(run, scout_batch.sample(known, rng, course, plan.batch), rounds))
-        run.steps, run.seen = run.steps + 1, run.seen + plan.batch * plan.processes
-        now = time.monotonic()
-        run.seconds, begun = run.seconds + now - begun, now
-        if plan.processes > 1:
-            clock = torch.tensor([run.seconds])
-            group.broadcast(clock, 0)
-            run.seconds = float(clock)
-        if rank == 0 and run.steps % 25 == 0:
-            report(run, trace[-25:])
-        if rank == 0 and now - saved > plan.save_every:
+    while agreed(time.time(), plan) < plan.end:
+        for _ in range(plan.apart):
+            course = scout_batch.Course.after(run.seen, run.share())
+            rounds = int(rng.choice(4, p=(0.5, 0.25, 0.15, 0.1))) if rng.random() < course.clicks else 0
+            trace.append(step(run, scout_batch.sample(known, rng, course, plan.batch), rounds))
+            run.steps, run.seen = run.steps + 1, run.seen + plan.batch * plan.processes
+        together(run)
+        if rank == 0 and run.steps % (2 * plan.apart) == 0:
+            report(run, trace[-2 * plan.apart :])
+        if rank == 0 and time.time() - saved > plan.save_every:
             run.save()
-            saved = now
-        if rank == 0 and now - validated > plan.validate_every:
+            saved = time.time()
+        if rank == 0 and time.time() - validated > plan.validate_every:
             write(plan.out, {"seen": run.seen, "held": validate(run.mean, held)})
-            validated = now
-        if run.steps % 100 == 0:  # sources may be added while it runs
+            validated = time.time()
+        if run.steps % (8 * plan.apart) == 0:  # sources may be added while it runs
             known, held = (scout_batch.open_bank(plan.out / "bank", split) for split in ("train", "held"))
     if rank == 0:
         run.save()
 
 
+def together(run: Run) -> None:
+    """One network again of all processes' networks; the running mean takes it in."""
+    parameters = list(run.network.parameters())
+    if run.plan.processes > 1:
+        averaged(parameters)
+    keep = min(0.998, (1 + run.steps) / (10 + run.steps)) ** run.plan.apart
+    for old, new in zip(run.mean.parameters(), parameters, strict=True):
+        old.data.lerp_(new.data, 1 - keep)
+
+
+def agreed(now: float, plan: Plan) -> float:
+    """The first process's clock: all must stop at the same step."""
+    if plan.processes == 1:
+        return now
+    clock = torch.tensor([now], dtype=torch.float64)
+    group.broadcast(clock, 0)
+    return float(clock)
+
+
 def report(run: Run, last: list[dict[str, float]]) -> None:
     means = {name: round(float(np.mean([row[name] for row in last])), 3) for name in last[0]}
-    write(
-        run.plan.out,
-        {"seen": run.seen, "steps": run.steps, "seconds": round(run.seconds), "pace": round(run.pace(), 3)} | means,
-    )
+    counts = {"seen": run.seen, "steps": run.steps, "clock": time.strftime("%H:%M:%S"), "pace": round(run.pace(), 3)}
+    write(run.plan.out, counts | means)
 
 
 def write(out: Path, line: dict) -> None:
