@@ -31,6 +31,9 @@ class AskOptions:
         Option("--scribble", metavar="FILE", help="Strokes on the same grid: 1 or green inside, 2 or red outside."),
     ] = None
     labels: Annotated[list[str] | None, Option("--labels", metavar='"A, B"', help="Names of classes.")] = None
+    over: Annotated[
+        str | None, Option(metavar="SYSTEM", help="Which system the named one asks, where it asks one (sam_u).")
+    ] = None
     mm: Annotated[bool, Option("--mm", help=MM)] = False
     output: Annotated[
         Path | None,

@@ -70,6 +70,8 @@ def understood(given: AskOptions, said: Said) -> Asked:
     asked.most_memory()
     if words.system is not None:
         _refuse(words.system, asked.kinds)
+    elif given.over is not None:
+        raise BadInput(f"--over {given.over}: name the system that asks it first, such as hilum ask sam_u IMAGE.")
     return asked
 
 

@@ -7,6 +7,7 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
+from ..io.uncertainty import summary
 from ..io.words import confidence_words, size_words
 from ..values.answers import Embedding, Findings, Reply, Scores, Segmentation
 from . import table
@@ -22,10 +23,19 @@ def text(answer: Any) -> str:
 def _(answer: Segmentation) -> str:
     if not answer.names:
         return "no object was found"
-    head = ("object", "confidence", "voxels" if answer.image.dimensions == 3 else "pixels", "size", "box")
+    head = ["object", "confidence", "voxels" if answer.image.dimensions == 3 else "pixels", "size", "box"]
     confidences = [f"{score:.2f}" if math.isfinite(score) else "none" for score in answer.scores]
-    columns = answer.names, confidences, map(str, answer.voxels()), size_words(answer), map(_box, answer.boxes())
+    columns = [answer.names, confidences, map(str, answer.voxels()), size_words(answer), map(_box, answer.boxes())]
+    if answer.uncertainty is not None:
+        head.append("nats inside, at edge")
+        columns.append([_unsure(answer, number) for number in range(len(answer.names))])
     return table.rows(head, list(zip(*columns, strict=True)), right=frozenset({1, 2, 3}))
+
+
+def _unsure(answer: Segmentation, number: int) -> str:
+    found = summary(answer, number)
+    means = found.mean_in_mask, found.mean_along_boundary
+    return ", ".join(f"{mean:.2f}" if math.isfinite(mean) else "none" for mean in means)
 
 
 @text.register

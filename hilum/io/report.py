@@ -15,6 +15,8 @@ from hilum.values.answers import Answer, Embedding, Findings, Reply, Scores, Seg
 from hilum.values.image import Image
 from hilum.values.notice import NOTICE
 
+from .uncertainty import summary
+
 SCHEMA = "hilum.answer/1"
 
 
@@ -49,6 +51,8 @@ def _(answer: Segmentation) -> dict[str, Any]:
             entry["square_millimetres"] = voxels[number] * area
         box = boxes[number]
         entry["box"] = None if box is None else {"low": box[0], "high": box[1]}
+        if answer.uncertainty is not None:
+            entry["uncertainty"] = summary(answer, number).facts()
         objects.append(entry)
     return {"objects": objects, "overlaps": answer.overlaps(), "image": _grid(image)}
 

@@ -28,9 +28,11 @@ def format_words(image: Image) -> str:
 
 
 def system_words(answer: Segmentation) -> str:
-    """The system with its weights: "scout.pocket"."""
+    """The system with its weights: "scout.pocket"; where it asked another one, "sam_u over scout.pocket"."""
     made = answer.provenance
-    return made.weights if made.weights.startswith(made.system) else f"{made.system}.{made.weights}"
+    if made.weights.startswith(made.system):
+        return made.weights
+    return f"{made.system} over {made.weights}" if "." in made.weights else f"{made.system}.{made.weights}"
 
 
 def window_words(image: Image) -> str:

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Self
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hilum.capabilities.look import Seen, tensors
+from hilum.capabilities.look import Seen
 from hilum.capabilities.system import System
 from hilum.parts.sam import BASE, HUGE, LARGE, TINY, Sam, SamConfig, sam
 from hilum.parts.sam_everything import Sweep, everything
 from hilum.parts.sam_frame import SamFrame
+from hilum.parts.sam_predictor import SamPredictor
 from hilum.values.answers import PlaneMask
 from hilum.values.image import Image
 from hilum.values.prompts import PlanePrompt
@@ -48,44 +48,28 @@ class SamStudy(System):
     def costly(self) -> tuple[nn.Module, tuple[int, ...]]:
         return self.network.image_encoder, (1, 3, self.config.image_size, self.config.image_size)
 
+    @property
+    def predictor(self) -> SamPredictor:
+        """How a picture is seen, and a prompt answered."""
+        return SamPredictor(self.network, self.run, self.config.image_size, self.card.name)
+
     def prepare(self, image: Image) -> Image:
         """8 bit per channel; what is not so already is shown through its display window."""
-        if image.array.dtype == np.uint8 and not image.display.inverted:
-            return image
-        shown = np.rint(image.display(image.array) * 255).astype(np.uint8)
-        window = f"{image.display.low:g} to {image.display.high:g}"
-        return image.with_array(shown).noted(f"sam_study saw the display window {window} in 8 bit")
+        return self.predictor.prepare(image)
 
     def see(self, plane: Image) -> Seen:
         """The embedding of one plane."""
-        height, width = plane.grid
-        frame = SamFrame(height, width, self.config.image_size)
-        return tensors(embedding=self.run(frame.pixels(plane.array)), height=height, width=width)
+        return self.predictor.see(plane)
 
-    @torch.inference_mode()
     def draw(self, seen: Seen, prompt: PlanePrompt) -> PlaneMask:
         """The mask for a prompt, and the overlap that SAM predicts for it."""
-        frame = SamFrame.of(seen, self.config.image_size)
-        prompts = frame.prompts(prompt, cells=4 * self.config.grid).to(self.device)
-        logits, quality = self.network.ask(seen["embedding"], prompts)
-        chosen = 1 + int(quality[0, 1:].argmax()) if ambiguous(prompt) else 0
-        return plane_mask(frame.restored(logits[:, chosen, None])[0, 0], quality[0, chosen])
+        return self.predictor.draw(seen, prompt)
 
     @torch.inference_mode()
     def everything(self, seen: Seen) -> list[PlaneMask]:
         """Masks of all that a grid of clicks finds, best first."""
         frame = SamFrame.of(seen, self.config.image_size)
         return list(everything(self.network, seen["embedding"], frame, self.sweep))
-
-
-def ambiguous(prompt: PlanePrompt) -> bool:
-    """A single click and nothing else: it may mean a part or the whole (Kirillov et al. 2023, sec. 3)."""
-    return len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
-
-
-def plane_mask(logits: Tensor, quality: Tensor) -> PlaneMask:
-    """SAM's threshold is logit 0, which is probability one half."""
-    return PlaneMask(torch.sigmoid(logits).cpu().numpy(), float(quality.clamp(0, 1)))
 
 
 SYSTEM = SamStudy

@@ -9,8 +9,9 @@ from parity.kit import Kit, close, nearly_same_mask
 
 from hilum.parts.sam import SamBatch, SamConfig
 from hilum.parts.sam_frame import SamFrame
+from hilum.parts.sam_predictor import ambiguous
 from hilum.parts.sam_prompt_encoder import SamPrompts
-from hilum.systems import medsam, sam_study
+from hilum.systems import medsam
 from hilum.systems.medsam import MedSam
 from hilum.systems.sam_study import SamStudy
 from hilum.values.image import Image, from_array
@@ -271,7 +272,7 @@ def test_a_perturbed_weight_is_noticed(kit, name):
 def test_single_click_is_answered_by_the_best_of_three(kit):
     _, system = systems(kit)
     prompt = PlanePrompt(points=np.array([[40.0, 30.0]]), inside=np.array([True]))
-    assert sam_study.ambiguous(prompt)
+    assert ambiguous(prompt)
     frame = SamFrame(*kit.sizes.raw, kit.sizes.img_size)
     with torch.inference_mode():
         logits, quality = system.network.ask(seen_by_sam(kit)["embedding"], frame.prompts(prompt, cells=4))

@@ -7,8 +7,8 @@ import torch
 from hilum.parts import sam_everything
 from hilum.parts.sam_everything import Sweep, everything
 from hilum.parts.sam_frame import SURE, SamFrame
+from hilum.parts.sam_predictor import ambiguous
 from hilum.parts.sam_prompt_encoder import SamPrompts
-from hilum.systems import sam_study
 from hilum.systems.sam_study import SamStudy
 from hilum.values.image import Display, Image, Source, from_array
 from hilum.values.prompts import PlanePrompt, Points
@@ -107,7 +107,7 @@ def test_one_click_gives_the_best_rated_of_three_masks(system, picture):
     ],
 )
 def test_every_clearer_prompt_gives_the_first_mask(system, picture, prompt):
-    assert not sam_study.ambiguous(prompt)
+    assert not ambiguous(prompt)
     seen, frame = system.see(picture), SamFrame(40, 52, system.config.image_size)
     with torch.inference_mode():
         logits, quality = system.network.ask(seen["embedding"], frame.prompts(prompt, cells=32))

@@ -28,9 +28,11 @@ def test_sam_vit_b_at_full_size_is_imported_verified_and_loaded(tmp_path, monkey
     path = (tmp_path / "x.pth").rename(tmp_path / f"sam_vit_b_{digits}.pth")
 
     start = time.perf_counter()
-    (imported,) = import_file(path, candidates())
+    imported, *others = import_file(path, candidates())
     assert time.perf_counter() - start < SECONDS
     assert imported.record.name == "sam_study.vit_b"
+    assert "sam_u.vit_b" in [each.record.name for each in others]
+    assert all(each.weights.path.samefile(imported.weights.path) for each in others), "one file, one place on the disk"
     assert imported.record.tensors == len(layout)
     assert hashlib.sha256(imported.weights.path.read_bytes()).hexdigest() == imported.weights.sha256
 
