@@ -219,6 +219,17 @@ class MedicalSamAdapter(System):
         return torch.cat([self.network.image_encoder(stack) for stack in pixels])
 
 
+def overlaps(probability: Float[np.ndarray, " *grid"], truth: Bool[np.ndarray, " *grid"]) -> tuple[float, float]:
+    """IoU and Dice, each the mean over the published evaluation's thresholds; two empty masks agree."""
+    found = []
+    for threshold in THRESHOLDS:
+        mask = probability > threshold
+        shared, either, both = (mask & truth).sum(), (mask | truth).sum(), mask.sum() + truth.sum()
+        found.append((shared / either, 2 * shared / both) if both else (1.0, 1.0))
+    iou, dice = np.mean(found, axis=0)
+    return float(iou), float(dice)
+
+
 def at_size(name: str, tensor: Tensor, wanted: Tensor | None) -> Tensor:
     """A table of positions at the size that is wanted; what else does not fit is left for the loader to refuse."""
     if wanted is None or wanted.shape == tensor.shape:
