@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..values.card import Card, WeightsEntry
     from ..weights.importer import Imported
     from ..weights.recognise import Candidate
+    from ..weights.rename import Table
 
 app = typer.Typer(help="Weights on this machine: list, where, pull, import, verify.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -121,7 +122,17 @@ def _candidate(system: str, entry: WeightsEntry) -> Candidate:
         sha256=entry.sha256,
         licence=entry.licence,
         source=entry.source,
+        spelling=partial(_spelling, system),
     )
+
+
+def _spelling(system: str) -> Table:
+    from .. import registry
+    from ..weights.recognise import Spelt
+    from ..weights.rename import Table
+
+    found: object = registry.find(system).system_class()
+    return found.spelling if isinstance(found, Spelt) else Table()
 
 
 def _layout(system: str, tag: str) -> dict[str, tuple[int, ...]]:

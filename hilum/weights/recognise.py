@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import ClassVar, Protocol, runtime_checkable
 
 from hilum.values import progress
 from hilum.values.errors import BadInput, MissingExtra
+from hilum.weights.rename import Table
 from hilum.weights.tensor_file import Shapes
 
 IGNORED = (
@@ -34,7 +36,10 @@ DIGITS = re.compile(r"[_-](?P<digits>[0-9a-f]{6}|[0-9a-f]{8})(?=\.|$)", re.IGNOR
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A tag that a file may be: its published file name, sha256 (its first digits may do), and how it is laid out."""
+    """A tag that a file may be: its published file name, sha256 (its first digits may do), and how it is laid out.
+
+    `spelling` brings the names that some of its files use to those of the layout, and leaves out what is not wanted.
+    """
 
     system: str
     tag: str
@@ -43,6 +48,7 @@ class Candidate:
     sha256: str = ""
     licence: str = ""
     source: str = ""
+    spelling: Callable[[], Table] = Table
 
     @property
     def name(self) -> str:
@@ -77,13 +83,22 @@ class Fit:
         return "; ".join(f"{len(names)} {sort}: {few(names)}" for sort, names in sorts.items() if names)
 
 
+@runtime_checkable
+class Spelt(Protocol):
+    """A system some of whose public files spell their names in another way, or carry what the layout does not have."""
+
+    spelling: ClassVar[Table]
+
+
 def fit(candidate: Candidate, given: Shapes) -> Fit:
     """Holds a file's names and shapes against the layout of a candidate, to the last one."""
     wanted = candidate.layout()
-    prefix = _prefix(wanted, given)
-    bare = {name.removeprefix(prefix): name for name in given}
+    spelt = candidate.spelling().apply({name: name for name in given})  # as the layout spells it -> in the file
+    prefix = _prefix(wanted, spelt)
+    bare = {name.removeprefix(prefix): own for name, own in spelt.items()}
     ignored = tuple(sorted(name for name in bare.keys() - wanted.keys() if _ignorable(name)))
     kept = bare.keys() - set(ignored)
+    ignored += tuple(sorted(given.keys() - set(spelt.values())))
     shared = sorted(kept & wanted.keys())
     sizes = [(name, tuple(given[bare[name]]), tuple(wanted[name])) for name in shared]
     return Fit(
@@ -97,7 +112,7 @@ def fit(candidate: Candidate, given: Shapes) -> Fit:
     )
 
 
-def _prefix(wanted: Shapes, given: Shapes) -> str:
+def _prefix(wanted: Shapes, given: Mapping[str, str]) -> str:
     """What stands before every name in the file and before none in the layout."""
     prefix = ""
     while True:

@@ -77,7 +77,8 @@ def test_import_asks_for_as_where_the_name_does_not_say(tmp_path):
     path = medsam(tmp_path, name="weights.pth")
     asked = run("import", path)
     assert asked.exit_code == 2
-    assert "--as medsam.vit_b" in asked.stderr
+    assert "--as " in asked.stderr
+    assert "medsam.vit_b" in asked.stderr
     assert run("import", path, "--as", "medsam.vit_b").exit_code == 0
 
 
