@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from .values.card import Card, card_from
-from .values.errors import BadInput, Failed, UnknownSystem
+from .values.errors import BadInput, Failed, UnknownSystem, UnsupportedPrompt
 
 if TYPE_CHECKING:
     from .capabilities.system import System
@@ -42,6 +42,14 @@ class Entry:
     def tiny(self, seed: int = 0) -> System:
         """The system's smallest honest instance, with random weights."""
         return self.system_class().tiny(seed)
+
+
+@runtime_checkable
+class Over(Protocol):
+    """A class whose systems ask another system, which is handed in."""
+
+    def over(self, inner: System) -> System:
+        """The system over another one, which is loaded."""
 
 
 @cache
@@ -111,9 +119,12 @@ def _fits(card: Card, wanted: dict[str, Any]) -> bool:
 
 
 def find(name: str) -> Entry:
-    """The entry of a system by its name, or by a tag such as "medsam.vit_b"."""
+    """The entry of a system by its name, by a tag such as "medsam.vit_b", or by the folder of an adapter of it."""
+    from .weights import adapter
+
     entries = _found()[0]
-    stem = name.split(".", 1)[0]
+    folder = Path(name)
+    stem = adapter.read(folder).system if adapter.is_adapter(folder) else name.split(".", 1)[0]
     if stem not in entries:
         near = difflib.get_close_matches(stem, entries, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -133,27 +144,71 @@ def card(name: str) -> Card:
     return find(name).card
 
 
-def load(name: str, *, weights: str | Path | None = None, device: str = "auto", backend: str = "auto") -> System:
-    """The system, its weights loaded: "medsam" (first tag that is there), "medsam.vit_b", or with `weights` a tag or
-    a safetensors file under the upstream's names."""
-    from .weights import store
+def tag(name: str) -> str | None:
+    """The weights tag that a name means: that of "medsam.vit_b", that under an adapter, or None where it is open."""
+    from .weights import adapter
 
-    if (Path(name) / "adapter_config.json").is_file():
-        raise BadInput(f"{name} is an adapter, and this version loads none yet; name a system: `hilum list` shows all")
-    entry = find(name)
-    tag = name.partition(".")[2] or None
+    folder = Path(name)
+    return adapter.read(folder).weights if adapter.is_adapter(folder) else name.partition(".")[2] or None
+
+
+def weights_of(name: str, weights: str | Path | None = None) -> Weights:
+    """The files that `load` would read; what is not on this machine is said with the command that gets it."""
+    from .weights import adapter, store
+
+    card = find(name).card
     if weights is not None and Path(weights).suffix:
-        chosen = store.from_file(entry.card, Path(weights), tag)
+        chosen = store.from_file(card, Path(weights), tag(name))
+    elif adapter.is_adapter(Path(name)):
+        chosen = store.adapted(card, Path(name))
     else:
-        chosen = store.find(entry.card, tag if weights is None else str(weights))
-    listed = entry.card.entry(chosen.tag)
-    if listed is not None and listed.base:
-        chosen = replace(chosen, base=_base(entry.card.name, listed.base))
+        chosen = store.find(card, tag(name) if weights is None else str(weights))
+    listed = card.entry(chosen.tag)
+    return replace(chosen, base=_base(card.name, listed.base)) if listed is not None and listed.base else chosen
+
+
+def load(
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    over: str | System | None = None,
+    device: str = "auto",
+    backend: str = "auto",
+) -> System:
+    """The system, its weights loaded: "medsam" (first tag that is there), "medsam.vit_b", "my_adapter/", or with
+    `weights` a tag or a safetensors file under the upstream's names. A system such as sam_u asks another one: `over`
+    is its name (then `weights` are that one's), or the loaded system itself."""
+    if over is not None:
+        inner = (
+            load(asked(name, over), weights=weights, device=device, backend=backend) if isinstance(over, str) else over
+        )
+        return _asking(name).over(inner)
+    entry, chosen = find(name), weights_of(name, weights)
+    return _class(entry).open(chosen, device=device, backend=backend)
+
+
+def asked(name: str, over: str) -> str:
+    """`over`, if `name` asks another system at all, and this one takes what it is asked with."""
+    _asking(name)
+    outer, inner = card(name), card(over)
+    strange = [kind for kind in outer.accepts if kind not in inner.accepts]
+    if strange:
+        raise UnsupportedPrompt(inner.name, strange[0].capitalize(), inner.accepts)
+    return over
+
+
+def _asking(name: str) -> Over:
+    found = _class(find(name))
+    if not isinstance(found, Over):
+        raise BadInput(f"{card(name).name} answers by itself: it asks no other system, so name none for it to ask.")
+    return found
+
+
+def _class(entry: Entry) -> type[System]:
     try:
-        system_class = entry.system_class()
+        return entry.system_class()
     except ImportError as error:
         raise Failed(f"the module of {entry.card.name} cannot be imported: {error}") from error
-    return system_class.open(chosen, device=device, backend=backend)
 
 
 def _base(name: str, base: str) -> Weights:
@@ -161,8 +216,7 @@ def _base(name: str, base: str) -> Weights:
     from .values.errors import WeightsUnavailable
     from .weights import store
 
-    system, _, tag = base.partition(".")
     try:
-        return store.find(card(system), tag or None)
+        return store.find(card(base), tag(base))
     except WeightsUnavailable as error:
         raise WeightsUnavailable(f"{name} builds on {base}: {error}") from error

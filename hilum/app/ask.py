@@ -105,7 +105,6 @@ def _read(asked: Asked, path: Path) -> Image:
 def _system(asked: Asked, image: Image, target: Target) -> System:
     """The system, named or chosen; refused before its weights are loaded if its answer could not be written."""
     from .. import registry
-    from ..weights import store
     from .cost import refuse
 
     given, name = asked.options, asked.words.system
@@ -118,9 +117,10 @@ def _system(asked: Asked, image: Image, target: Target) -> System:
     card = registry.card(name)
     if target.output is not None:
         _writable(card.returns, target.output, given.force)
-    store.find(card, name.partition(".")[2] or None)
-    refuse(name, given.backend, asked.most_memory())
-    return registry.load(name, device=device(given.device), backend=given.backend)
+    source = name if given.over is None else registry.asked(name, given.over)
+    registry.weights_of(source)
+    refuse(source, given.backend, asked.most_memory())
+    return registry.load(name, over=given.over, device=device(given.device), backend=given.backend)
 
 
 def device(name: str) -> str:

@@ -27,9 +27,10 @@ def segment(
     from rich.console import Console
 
     from .. import registry
-    from ..bench import curve, pairs
+    from ..bench import curve
     from ..bench import segment as bench
     from ..io.atomic import check_target, replacing
+    from ..train import pairs
 
     plan = bench.plan_from(prompts, objects=objects, seed=seed)
     cases = pairs.some(pairs.pairs(data), most, seed=seed)

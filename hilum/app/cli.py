@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..values.notice import SENTENCE
-from . import bench_commands, weights_commands
+from . import bench_commands, data_commands, weights_commands
 from .adapt import AdaptOptions, adapt
 from .ask_options import AskOptions
 from .cards import CardOptions, card
@@ -49,6 +49,7 @@ app.command("adapt")(taking(AdaptOptions)(adapt))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")
+app.add_typer(data_commands.app, name="data")
 
 
 def _version(wanted: bool) -> None:

@@ -74,7 +74,7 @@ def cost(name: str) -> Cost | None:
 
 def _tag(card: Card, name: str) -> str:
     """The tag that is named, else the first that is here, else the card's first."""
-    tags = [name.partition(".")[2], *store.available(card), *(entry.tag for entry in card.weights), ""]
+    tags = [registry.tag(name) or "", *store.available(card), *(entry.tag for entry in card.weights), ""]
     return next((tag for tag in tags if tag), "")
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from .. import registry
 from ..values.errors import BadInput
-
-ADAPTER = "adapter_config.json"  # what makes a folder an adapter
+from ..weights.adapter import is_adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def read(words: list[str], question: str | None = None) -> Words:
 
 def names_system(word: str) -> bool:
     """Whether a word is a registered name or tag, or a folder that holds an adapter."""
-    return registry.knows(word) or (not word.startswith(".") and (Path(word) / ADAPTER).is_file())
+    return registry.knows(word) or (not word.startswith(".") and is_adapter(Path(word)))
 
 
 def _is_question(word: str) -> bool:

@@ -7,13 +7,8 @@ import warnings
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..train.score import dice as dice
 from ..values.errors import MissingExtra
-
-
-def dice(truth: Bool[np.ndarray, " *grid"], mask: Bool[np.ndarray, " *grid"]) -> float:
-    """2|A∩B| / (|A| + |B|); two empty masks agree (1)."""
-    total = int(truth.sum()) + int(mask.sum())
-    return 1.0 if total == 0 else 2.0 * int((truth & mask).sum()) / total
 
 
 def surface_dice(

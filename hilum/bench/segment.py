@@ -25,7 +25,7 @@ from ..values.errors import BadInput
 from ..values.image import Image
 from ..values.prompts import Box, Points, Spatial
 from .measure import dice, ellipse, interval, otsu, surface_dice
-from .pairs import Pair
+from ..train.pairs import Pair
 
 SMALLEST = 16  # pixels; below that a box says nothing
 

@@ -19,6 +19,7 @@ from ..values import contract
 from ..values.card import Card, card_from
 from ..values.image import Image
 from ..values.prompts import Prompt
+from ..weights.adapter import applied, read, tensors
 from ..weights.rename import Table, fill
 from .ask import ahead, answer
 from .look import Executed, Look
@@ -124,9 +125,12 @@ class System(ABC):
         if weights.base is not None:
             base = load_file(weights.base.path)
             upstream = cast(type[Completed], cls).completed(cls.configs[weights.tag], upstream, base)
+        if weights.adapter is not None:
+            upstream = applied(upstream, tensors(weights.adapter), read(weights.adapter).scale)
         state = {name: tensor.float() for name, tensor in cls.table.apply(upstream).items()}
         fill(network, state)
         system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
+        system.tag += "" if weights.adapter is None else f"+{weights.adapter.resolve().name}"
         system.weights_sha256 = weights.sha256
         return system.placed(device, backend)
 

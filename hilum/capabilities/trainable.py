@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -33,3 +33,10 @@ class Trainable(Protocol):
 
     def loss(self, batch: Any) -> Terms:
         """The paper's objective on a batch."""
+
+
+@runtime_checkable
+class Headed(Protocol):
+    """A trainable system that says which layers of its network are its head: what a few cases can retrain safely."""
+
+    head: ClassVar[tuple[str, ...]]

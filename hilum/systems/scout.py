@@ -83,6 +83,7 @@ class Scout(System):
     """Boxes, clicks, scribbles and previous masks in, one mask with a calibrated confidence out."""
 
     configs: ClassVar[dict[str, Config]] = {"pocket": Config()}
+    head: ClassVar[tuple[str, ...]] = ("unet.last_norm", "unet.unfold", "unet.fine", "unet.masks", "unet.judge")
     network: ScoutNetwork
 
     @classmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ MODEL, RECORD = f"model{SUFFIX}", "record.json"
 class Weights:
     """One safetensors file under a tag, with the upstream's tensor names; `sha256` is that of this file.
 
-    `base` are the weights that the file builds on, where it does not hold the whole network.
+    `base` are the weights that the file builds on, where it does not hold the whole network; `adapter` is the folder of
+    an adaptation to lay over them, and then `sha256` names both.
     """
 
     system: str
@@ -35,6 +36,7 @@ class Weights:
     path: Path
     sha256: str
     base: Weights | None = None
+    adapter: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,21 @@ def from_file(card: Card, path: Path, tag: str | None = None) -> Weights:
         choices = ", ".join(f"{card.name}.{each}" for each in tags)
         raise BadInput(f"{path.name} does not say its size; name it with the system: {choices or 'the card has none'}")
     return Weights(card.name, tag or tags[0], path, _hash(path, path.stat().st_mtime_ns, path.stat().st_size))
+
+
+def adapted(card: Card, folder: Path) -> Weights:
+    """The weights that an adapter's folder names, with the adapter over them; they must be the very ones."""
+    from hilum.weights import adapter
+    from hilum.weights.tensor_file import sha256
+
+    told = adapter.read(folder)
+    base = find(card, told.weights)
+    if base.sha256 != told.weights_sha256:
+        raise BadInput(
+            f"{folder.name} was made for {told.system}.{told.weights} with sha256 {told.weights_sha256[:16]}…, and the "
+            f"weights here have {base.sha256[:16]}…: adapt again, or bring the weights it was made for"
+        )
+    return replace(base, adapter=folder, sha256=f"{base.sha256}+{sha256(folder / adapter.TENSORS)}")
 
 
 def shipped(card: Card) -> dict[str, Path]:

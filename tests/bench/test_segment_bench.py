@@ -7,7 +7,8 @@ import pytest
 from capabilities.threshold import Threshold
 from PIL import Image
 
-from hilum.bench import curve, pairs, segment
+from hilum.bench import curve, segment
+from hilum.train import pairs
 from hilum.values.errors import BadInput
 
 

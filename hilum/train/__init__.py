@@ -1,0 +1,1 @@
+"""Training: labelled cases, samples of them, and the one loop."""

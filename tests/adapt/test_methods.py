@@ -1,0 +1,70 @@
+"""Methods train what they say, change nothing at birth, and come back from their files exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+from hilum import registry
+from hilum.adapt import methods
+from hilum.values.errors import BadInput
+from hilum.weights import adapter
+from hilum.weights.rename import fill
+
+
+def state(system):
+    return {name: each.clone() for name, each in system.network.state_dict().items()}
+
+
+def test_head_trains_the_head_alone():
+    system = registry.find("scout").tiny()
+    methods.begin(system, "head")
+    trained = [name for name, each in system.network.named_parameters() if each.requires_grad]
+    assert trained
+    assert all(name.startswith(type(system).head) for name in trained)
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_what_was_changed_comes_back_from_the_adapter(method):
+    system = registry.find("scout").tiny()
+    base = state(system)
+    begun = methods.begin(system, method, rank=3)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        for each in system.network.parameters():
+            if each.requires_grad:
+                each.add_(0.05 * torch.randn_like(each))
+    own = methods.changed(system, begun)
+    again = registry.find("scout").tiny()
+    upstream = again.table.inverse(base)
+    fill(again.network, again.table.apply(adapter.applied(upstream, own, begun.scale)))
+    x = torch.randn(1, next(iter(again.network.unet.stem.parameters())).shape[1] // 4, 32, 32)
+    with torch.inference_mode():
+        for mine, theirs in zip(system.network.eval().unet(x), again.network.eval().unet(x), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+    assert sum(each.numel() for each in own.values()) < 1.01 * sum(each.numel() for each in base.values())
+
+
+def test_lora_changes_nothing_at_birth_and_leaves_its_hosts_alone():
+    system = registry.find("scout").tiny()
+    x = torch.randn(1, system.network.unet.stem.in_channels // 4, 32, 32)
+    with torch.inference_mode():
+        before = system.network.unet(x)[0]
+        begun = methods.begin(system, "lora", rank=2)
+        assert torch.equal(system.network.unet(x)[0], before)
+    trained = {name for name, each in system.network.named_parameters() if each.requires_grad}
+    assert not any("base_layer" in name for name in trained)
+    pairs = {name for name in methods.changed(system, begun) if name.endswith(adapter.DOWN)}
+    assert pairs
+    assert not any(
+        np.abs(methods.changed(system, begun)[name.replace(adapter.DOWN, adapter.UP)].numpy()).max() for name in pairs
+    )
+
+
+def test_what_cannot_be_done_is_a_sentence():
+    with pytest.raises(BadInput, match="--method magic: choose paper, lora, head"):
+        methods.begin(registry.find("scout").tiny(), "magic")
+
+
+def test_an_adapter_of_another_network_is_refused():
+    with pytest.raises(BadInput, match="does not fit its base: y"):
+        adapter.applied({"x": torch.zeros(2)}, {"y": torch.zeros(2)}, 1.0)
