@@ -78,6 +78,9 @@ class SamedConfig:
 SMALL_BASE, SMALL_HUGE = (replace(size, image_size=512) for size in (BASE, HUGE))  # the slices are enlarged to it
 
 
+Taught = tuple[Float[np.ndarray, "side side"], UInt8[np.ndarray, "side side"]]  # a slice in 0..1, its classes
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SamedBatch:
     """Pixels in 0..1 and the classes at the size of the logits, 0 for the background."""
@@ -184,15 +187,18 @@ class Samed(System):
 
     def batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> SamedBatch:
         """Slices at the size they were taught at, turned at random; the classes at the size of the logits."""
+        return self.joined([self.taught(sample) for sample in samples], rng)
+
+    def joined(self, slices: Sequence[Taught], rng: np.random.Generator) -> SamedBatch:
+        """A batch of slices that are stored as the training slices are."""
         side, cells = self.config.sizes.image_size, 4 * self.config.sizes.grid
         pixels, labels = [], []
-        for sample in samples:
-            grey, classes = varied(*self.taught(sample), rng)
+        for grey, classes in (varied(*each, rng) for each in slices):
             pixels.append(three(resized(grey, side, side, order=3)))
             labels.append(resized(resized(classes, side, side, order=0), cells, cells, order=0))
         return SamedBatch(torch.cat(pixels), torch.from_numpy(np.stack(labels)).long()).to(self.device)
 
-    def taught(self, sample: Sample) -> tuple[Float[np.ndarray, "side side"], UInt8[np.ndarray, "side side"]]:
+    def taught(self, sample: Sample) -> Taught:
         """A sample as the training slices are stored: 0..1, and the classes as numbers."""
         if len(sample.masks) != len(self.targets()):
             wanted = f"samed learns {len(self.targets())} classes ({', '.join(self.targets())})"
