@@ -30,7 +30,6 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "sam-u",
     "universal",
     "universal-swin",
-    "virchow",
     "xraygpt",
 }
 
