@@ -177,14 +177,14 @@ class RetFound(System):
 
     def see(self, plane: Image) -> Seen:
         """The vector of one plane."""
-        return tensors(vector=self.run(self._input(plane.array)))
+        return tensors(vector=self.run(self.pixels(plane.array)))
 
     def vector(self, seen: Seen) -> Float[np.ndarray, " dim"]:
         return seen["vector"][0].float().cpu().numpy()
 
     def batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> MaskedBatch:
         """A random part of each picture, a fifth of its area or more, and noise for its patches."""
-        pictures = [self._framed(self.prepare(sample.image).array) for sample in samples]
+        pictures = [self.cut(self.prepare(sample.image).array) for sample in samples]
         pixels = torch.cat([random_crop(picture, self.side, rng) for picture in pictures])
         noise = rng.random((len(samples), self.config.encoder.grid**2), dtype=np.float32)
         return MaskedBatch(pixels, torch.from_numpy(noise)).to(self.device)
@@ -206,7 +206,7 @@ class RetFound(System):
         side = image_size or self.side
         encoder = replace(self.config.encoder, image_size=side, drop_path=drop_path)
         config = replace(self.config, encoder=encoder, decoder=None, classes=classes)
-        network = self.build(config)
+        network = self.build(config).eval()
         own = {name: tensor.detach().cpu().clone() for name, tensor in self.network.encoder.state_dict().items()}
         own["pos_embed"] = resampled(own["pos_embed"], (encoder.grid,) * 2, prefix=encoder.prefix, antialias=False)
         fresh = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("encoder.")}
@@ -217,18 +217,18 @@ class RetFound(System):
             str(self.device), "torch"
         )
 
-    def _coloured(self, picture: Picture) -> bool:
-        """Whether a picture is to be cut to its disc: in colour, for weights that want it."""
-        return self.config.disc and bool((picture[0] != picture[1]).any())
-
-    def _framed(self, picture: Picture) -> Picture:
-        """Cut to the disc and squared, where there is one."""
+    def cut(self, picture: Picture) -> Picture:
+        """Cut to the fundus disc and squared, where there is one and these weights want it."""
         found = fundus_disc.disc(picture) if self._coloured(picture) else None
         return picture if found is None else fundus_disc.squared(picture, found)
 
-    def _input(self, picture: Picture) -> Float[Tensor, "1 3 side side"]:
+    def pixels(self, picture: Picture) -> Float[Tensor, "1 3 side side"]:
         """The published evaluation's frame; above 224 pixels nothing is cut off (that is remembered, unverified)."""
-        return evaluated(self._framed(picture), self.side, share=0.875 if self.side <= 224 else 1.0)
+        return evaluated(self.cut(picture), self.side, share=0.875 if self.side <= 224 else 1.0)
+
+    def _coloured(self, picture: Picture) -> bool:
+        """Whether a picture is to be cut to its disc: in colour, for weights that want it."""
+        return self.config.disc and bool((picture[0] != picture[1]).any())
 
 
 def fresh_head(dim: int, classes: int) -> nn.Linear:

@@ -201,11 +201,11 @@ def test_positions_of_sines_and_of_another_grid(kit):
 
 def test_preparation_to_the_pixel(kit):
     picture = np.moveaxis(kit.inputs["raw_image_u8"].numpy(), -1, 0)  # (h, w, c) -> (c, h, w)
-    close(tuned(kit)._input(picture)[0], kit.outputs["preprocess/eval_transform"], 1e-6)
+    close(tuned(kit).pixels(picture)[0], kit.outputs["preprocess/eval_transform"], 1e-6)
 
 
 def test_the_vector_of_a_picture_is_the_published_mean(kit):
-    """All the way from an image of the network's own size, that the frame would else resize."""
+    """All the way from an image, through the frame, to the vector that is handed out."""
     from hilum.values.image import from_array
 
     picture = np.moveaxis(kit.inputs["raw_image_u8"].numpy(), -1, 0)
