@@ -63,7 +63,7 @@ def averaged(sites: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> di
 def _alike(folders: Sequence[Path], told: Sequence[Adapter]) -> None:
     first = told[0]
     for folder, one in zip(folders[1:], told[1:], strict=True):
-        for field in ("system", "weights", "weights_sha256", "method", "scale"):
+        for field in ("system", "weights", "weights_sha256", "method", "scale", "branch", "hidden"):
             if getattr(one, field) != getattr(first, field):
                 raise BadInput(
                     f"{folder} differs from {folders[0]} in {field.replace('_', ' ')} "

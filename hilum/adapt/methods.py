@@ -1,5 +1,6 @@
 """Ways to adapt: `paper` as the system's own file says, `head` the last layers alone, `lora` low-rank updates beside
-every linear layer and convolution and the head as a whole (Hu et al. 2021, by peft)."""
+every linear layer and convolution and the head as a whole (Hu et al. 2021, by peft), `wavelet` a branch of Haar details
+beside the patches and the head (`parts.frequency`)."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..capabilities.system import System
-from ..capabilities.trainable import Headed
+from ..capabilities.trainable import Headed, Patched
+from ..parts.frequency import beside_details, with_details
 from ..values.errors import BadInput, MissingExtra
 from ..weights.adapter import DOWN, UP
 
-METHODS = ("paper", "lora", "head")
-RATES = {"paper": 2e-4, "lora": 1e-3, "head": 1e-3}
+METHODS = ("paper", "lora", "head", "wavelet")
+RATES = {"paper": 2e-4, "lora": 1e-3, "head": 1e-3, "wavelet": 1e-3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Method:
     name: str
     rank: int = 8
     before: dict[str, Tensor] = field(default_factory=dict)
+    branch: str = ""  # where a branch of details stands
 
     @property
     def scale(self) -> float:
@@ -49,7 +52,17 @@ def begin(system: System, name: str, *, rank: int = 8) -> Method:
             each.requires_grad_(key.startswith(head))
         if name == "lora":
             _inject(network, head, rank)
-    return Method(name, rank, before)
+    branch = _branched(system, rank) if name == "wavelet" else ""
+    return Method(name, rank, beside_details(before, branch) if branch else before, branch)
+
+
+def _branched(system: System, hidden: int) -> str:
+    """Where the branch went."""
+    patched: object = system
+    if not isinstance(patched, Patched) or system.network is None:
+        raise BadInput(f"{system.card.name} has no patches that a branch of details could stand beside: choose lora")
+    with_details(system.network, patched.patches, hidden=hidden)
+    return patched.patches
 
 
 def _head(system: System) -> tuple[str, ...]:
@@ -89,6 +102,8 @@ def changed(system: System, method: Method) -> dict[str, Tensor]:
             own[upstream + UP] = state[f"{stem}.lora_B.default.weight"]
         elif name in state and not torch.equal(state[name], old):
             own |= {upstream_name(system, name, old): _as_stored(system, name, state[name])}
+    if method.branch:
+        own |= {name: each for name, each in state.items() if name.startswith(f"{method.branch}.branch.")}
     return {name: each.contiguous() for name, each in own.items()}
 
 

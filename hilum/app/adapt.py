@@ -24,9 +24,9 @@ class AdaptOptions:
     ]
     data: Annotated[Path | None, Option("--data", metavar="FOLDER", help=DATA)] = None
     output: Annotated[Path | None, Option("-o", "--output", metavar="FOLDER", help="Where the adapter goes.")] = None
-    method: Annotated[str, Option(metavar="paper|lora|head", help="What is trained.")] = "lora"
+    method: Annotated[str, Option(metavar="paper|lora|head|wavelet", help="What is trained.")] = "lora"
     held: Annotated[float, Option(help="Share of the patients that is held back.")] = 0.2
-    rank: Annotated[int, Option(help="Of the low-rank updates.")] = 8
+    rank: Annotated[int, Option(help="Of the low-rank updates; width of the wavelet branch.")] = 8
     steps: Annotated[int, Option(help="At most this many steps.")] = 300
     minutes: Annotated[float, Option(help="At most this long, all sittings together.")] = 8.0
     batch: Annotated[int, Option(help="Samples in a step.")] = 4

@@ -48,3 +48,40 @@ def segment(
         curve.draw(
             records, out / "curve.png", title=f"{system}: Dice per source (dashed: ellipse in the box)", force=force
         )
+
+
+@app.command("frequency")
+def frequency(
+    systems: Annotated[list[str], typer.Argument(metavar="SYSTEM...", help="Encoders or segmenters, or their tags.")],
+    data: Annotated[Path, typer.Option(help="labelled pairs, as for hilum bench segment")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="folder for a table and records of each system, and curve.png")
+    ] = None,
+    most: Annotated[int | None, typer.Option(help="at most this many cases of a source, drawn by the seed")] = 12,
+    seed: Annotated[int, typer.Option(help="of the cases drawn")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="replace what is in the folder")] = False,
+) -> None:
+    """What is lost as bands of the image are taken away: drift of the features, and Dice where masks are labelled."""
+    from rich.console import Console
+
+    from .. import registry
+    from ..bench import frequency as bench
+    from ..io.atomic import check_target, replacing
+    from ..train import pairs
+
+    cases = pairs.some(pairs.pairs(data), most, seed=seed)
+    files = [f"{name}.{kind}" for name in systems for kind in ("md", "csv")] + ["curve.png"]
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            check_target(out / name, force=force)
+    curves = {name: list(bench.measure(registry.load(name), cases)) for name in systems}
+    for name, records in curves.items():
+        text = f"{name}\n\n{bench.markdown(records)}"
+        Console().print(text, markup=False, soft_wrap=True)
+        if out is not None:
+            with replacing(out / f"{name}.md", force=force) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+            bench.write_csv(records, out / f"{name}.csv", force=force)
+    if out is not None:
+        bench.draw(dict(curves), out / "curve.png", force=force)

@@ -125,9 +125,16 @@ class System(ABC):
         if weights.base is not None:
             base = load_file(weights.base.path)
             upstream = cast(type[Completed], cls).completed(cls.configs[weights.tag], upstream, base)
-        if weights.adapter is not None:
-            upstream = applied(upstream, tensors(weights.adapter), read(weights.adapter).scale)
+        told = None if weights.adapter is None else read(weights.adapter)
+        if weights.adapter is not None and told is not None:
+            upstream = applied(upstream, tensors(weights.adapter), told)
         state = {name: tensor.float() for name, tensor in cls.table.apply(upstream).items()}
+        if told is not None and told.branch:
+            from ..parts.frequency import beside_details, with_details
+
+            with torch.device("meta"):
+                with_details(network, told.branch, hidden=told.hidden)
+            state = beside_details(state, told.branch)
         fill(network, state)
         system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
         system.tag += "" if weights.adapter is None else f"+{weights.adapter.resolve().name}"

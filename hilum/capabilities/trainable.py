@@ -40,3 +40,10 @@ class Headed(Protocol):
     """A trainable system that says which layers of its network are its head: what a few cases can retrain safely."""
 
     head: ClassVar[tuple[str, ...]]
+
+
+@runtime_checkable
+class Patched(Protocol):
+    """A trainable system that says where pixels become patches: the convolution that a side branch may stand beside."""
+
+    patches: ClassVar[str]

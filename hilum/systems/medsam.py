@@ -45,6 +45,8 @@ class MedSam(System):
 
     configs: ClassVar[dict[str, SamConfig]] = {"vit_b": BASE}
     table = UPSTREAM
+    head: ClassVar[tuple[str, ...]] = ("mask_decoder",)
+    patches: ClassVar[str] = "image_encoder.patches"
     network: Sam
 
     @classmethod

@@ -26,13 +26,18 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What an adapter's folder says of itself; `scale` multiplies its low-rank products."""
+    """What an adapter's folder says of itself; `scale` multiplies its low-rank products.
+
+    `branch` is where a branch of Haar details stands beside the patches, `hidden` its width; both empty without one.
+    """
 
     system: str
     weights: str
     weights_sha256: str
     method: str
     scale: float = 1.0
+    branch: str = ""
+    hidden: int = 0
     format: int = FORMAT
     version: str = ""
     trained: Mapping[str, Any] = field(default_factory=dict)
@@ -73,14 +78,15 @@ def tensors(folder: Path) -> dict[str, Tensor]:
     return load_file(folder / TENSORS)
 
 
-def applied(base: Mapping[str, Tensor], own: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+def applied(base: Mapping[str, Tensor], own: Mapping[str, Tensor], told: Adapter) -> dict[str, Tensor]:
     """The base's tensors (upstream names) with the adapter's own in their place or added to them."""
     whole = {name: each for name, each in own.items() if not name.endswith((DOWN, UP))}
     paired = {name.removesuffix(DOWN) for name in own if name.endswith(DOWN)}
-    strange = sorted((whole.keys() | paired) - base.keys())
+    new = {name for name in whole if told.branch and name.startswith(f"{told.branch}.branch.")}
+    strange = sorted((whole.keys() | paired) - base.keys() - new)
     if strange or any(name + UP not in own for name in paired):
         raise BadInput(f"the adapter does not fit its base: {strange[0] if strange else 'half of a pair is missing'}")
-    products = {name: low_rank(own[name + DOWN], own[name + UP], base[name], scale) for name in paired}
+    products = {name: low_rank(own[name + DOWN], own[name + UP], base[name], told.scale) for name in paired}
     return {**base, **whole, **products}
 
 

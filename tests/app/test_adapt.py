@@ -126,7 +126,7 @@ def test_what_is_wrong_is_a_sentence(hilum, tmp_path, monkeypatch, words, senten
 def test_another_method_is_refused_before_anything_is_written(hilum, pictures, tmp_path):
     ended = hilum("adapt", "scout", "--data", pictures, "-o", tmp_path / "x", "--method", "magic")
     assert ended.code == 2
-    assert "choose paper, lora, head" in ended.err
+    assert "choose paper, lora, head, wavelet" in ended.err
     assert not (tmp_path / "x").exists()
 
 
