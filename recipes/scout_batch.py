@@ -22,7 +22,7 @@ SHARES = {
     "ultrasound": 3.0,
     "hippocampus": 2.0,
     "chase": 1.2,
-    "vessels": 3.0,
+    "vessels": 4.5,
     "bodies": 1.5,
     "regions": 3.0,
     "scenes": 3.0,
@@ -57,7 +57,7 @@ class Course:
             grey=rise(8, 12),
             geometry=rise(10, 12),
             clicks=rise(12, 10),
-            side=96 if share < 0.5 else 128,
+            side=96 if share < 0.7 else 128,
         )
 
 
@@ -239,7 +239,7 @@ def close(image: np.ndarray | None, target: Bool[np.ndarray, "s s"], rng: np.ran
     """One tile of a thin tree by its box, often after a coarse answer; or the tree around one click."""
     where = tile(target, rng, course.side, course.clicks)
     crop, share = look((image, target), Aim(target, CONTEXT_EDGES), where.theta, side=course.side, rng=rng)
-    mask = (share > 0.4).float()
+    mask = (share > 0.33).float()
     before = coarsened(mask, rng) if where.coarse else None
     mask = boxed_in(mask, where.box) if where.boxed else mask
     if not mask.any():

@@ -33,7 +33,7 @@ class Plan:
     batch: int = 24
     apart: int = 16  # steps that processes go alone before their weights are averaged (local SGD, Stich 2019)
     save_every: float = 240.0
-    validate_every: float = 1500.0
+    validate_every: float = 2400.0
 
 
 class Muon(torch.optim.Optimizer):

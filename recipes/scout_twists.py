@@ -67,7 +67,13 @@ class Tile:
 
 
 def tile(target: Bool[np.ndarray, "s s"], rng: np.random.Generator, side: int, clicks: float) -> Tile:
-    """A quarter-turned square around some pixel of the tree, near native resolution, its middle two thirds the box."""
+    """A quarter-turned square around some pixel of the tree, near native resolution, its middle two thirds the box;
+    now and then all of the tree from afar."""
+    if rng.random() < 0.25:
+        width = 1.5 * np.exp(rng.normal() * 0.1)
+        box = (np.array([-1, -1, 1, 1]) / width + 1) * side / 2 - np.array([0, 0, 1, 1])
+        turn = np.rot90(np.eye(2), rng.integers(2)) * rng.choice([-1, 1], (2, 1))
+        return Tile(np.concatenate([turn * width, np.zeros((2, 1))], 1), box, rng.random() > 0.4 * clicks, coarse=False)
     ys, xs = np.nonzero(target)
     chosen = rng.integers(len(xs))
     boxed = rng.random() > 0.25 * clicks
@@ -92,10 +98,10 @@ def boxed_in(mask: Float[Tensor, "1 h w"], box: Float[np.ndarray, " 4"]) -> Floa
 
 def coarsened(mask: Float[Tensor, "1 h w"], rng: np.random.Generator) -> Float[Tensor, "1 h w"]:
     """What a look from afar makes of a thin mask: block means, a threshold that loses or fattens, gaps, softness."""
-    block = float(rng.uniform(1.5, 7))
+    block, lost = float(np.exp(rng.uniform(0.4, 2.5))), rng.uniform(0, 0.3 if rng.random() < 0.8 else 1)
     small = [max(int(length / block), 4) for length in mask.shape[1:]]
     far = F.interpolate(mask[None], size=small, mode="bilinear", antialias=True)
-    far = far * (torch.rand(far.shape) > rng.uniform(0, 0.3)) + 0.15 * torch.rand(far.shape) * float(rng.random() < 0.4)
+    far = far * (torch.rand(far.shape) > lost) + 0.15 * torch.rand(far.shape) * float(rng.random() < 0.4)
     soft = torch.sigmoid(float(rng.uniform(6, 20)) * (far - float(rng.uniform(0.15, 0.5))))
     return F.interpolate(soft, size=mask.shape[1:], mode="bilinear")[0]
 

@@ -15,11 +15,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hilum.parts.crop_choice import best
+from hilum.parts.crop_tiles import closer, seen_in, wants_closer
 from hilum.parts.crop_window import Window
 from hilum.parts.interaction import tight_box
 from hilum.parts.prompt_maps import CropPrompt, box_maps, spots
 
 FEATURES = 6  # what the confidence is read from: see `features`
+JUDGED, DECIDED = 1, 4  # their places there
 CLOSER = 2  # times that the answer to clicks alone is looked at again, in a window of its own size
 OBEDIENCE = 2.0  # logit that a clicked pixel gets at least, on its side of zero
 EVIDENCE = 10  # the channel of the prompt maps that holds the settled evidence
@@ -61,10 +63,10 @@ class Clicks:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """One answer: the window it was drawn in, its logits there, and the features of its confidence."""
+    """One answer: the window it was drawn in, its logits there (at any resolution), its confidence's features."""
 
     window: Window
-    logits: Float[Tensor, "s s"]
+    logits: Float[Tensor, "u v"]
     features: Float[Tensor, " f"]
 
 
@@ -79,7 +81,7 @@ class Dialogue:
     def boxed(self, box: Float[np.ndarray, "2 2"], clicks: Clicks, before: Float[Tensor, "h w"] | None = None) -> Drawn:
         """The answer to a box, with whatever else was said, after an answer `before` if there is one."""
         window = Window.around(box, scale=self.manner.scale).holding(clicks.at)
-        return self._chosen([window], box, clicks, before)
+        return self._closer(self._chosen([window], box, clicks, before), box, clicks)
 
     def unboxed(self, clicks: Clicks) -> Drawn:
         """The answer to clicks alone: windows of several sizes, the best judged candidate, and a closer second look."""
@@ -90,11 +92,14 @@ class Dialogue:
         windows = [Window.around(spread(reach, side), scale=1.0).holding(clicks.at) for side in sides]
         drawn = self._chosen(windows, None, clicks, None)
         for _ in range(CLOSER):
-            drawn = self.continued(self.canvas(drawn), clicks)
-        return drawn
+            drawn = self._followed(self.canvas(drawn), clicks)
+        return self._closer(drawn, None, clicks)
 
     def continued(self, before: Float[Tensor, "h w"], clicks: Clicks) -> Drawn:
         """The answer to clicks without a box after an answer: the window follows that answer."""
+        return self._closer(self._followed(before, clicks), None, clicks)
+
+    def _followed(self, before: Float[Tensor, "h w"], clicks: Clicks) -> Drawn:
         mask = before.numpy() > 0.5
         reach = tight_box(mask) if mask.any() else tight_points(clicks.at)
         return self._chosen([Window.around(reach, scale=self.manner.scale).holding(clicks.at)], None, clicks, before)
@@ -105,11 +110,31 @@ class Dialogue:
         drawn.window.paste(torch.sigmoid(drawn.logits), canvas)
         return canvas
 
+    def _closer(self, drawn: Drawn, box: Float[np.ndarray, "2 2"] | None, clicks: Clicks) -> Drawn:
+        """The same answer, or, where it is thin and was seen from afar, one that was looked at tile by tile."""
+        window = drawn.window
+        if not wants_closer(drawn.logits, window):
+            return drawn
+        from_afar, scale = self.canvas(drawn), self.manner.scale
+
+        def asked(tiles: list[Window]) -> tuple[list[Tensor], Tensor]:
+            boxes = [tile.corners() for tile in tiles]
+            around = [Window.around(corners, scale=scale) for corners in boxes]
+            crops = torch.stack([each.cut(self.image, self.manner.side) for each in around])
+            logits, quality, _ = self.network(crops, self._prompt(around, boxes, clicks, from_afar))
+            return [seen_in(*each) for each in zip(logits[:, 0], around, tiles, strict=True)], quality[:, 0]
+
+        inner = (window if box is None else Window.around(box, scale=1.0, slimmest=0.0)).within(self.image.shape[1:])
+        fine, quality = closer(window, inner, drawn.logits, asked)
+        told = drawn.features.clone()
+        told[JUDGED], told[DECIDED] = quality, decidedness(fine)
+        return Drawn(window, fine, told)
+
     def _chosen(
         self, windows: Sequence[Window], box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
     ) -> Drawn:
         crops = torch.stack([window.cut(self.image, self.manner.side) for window in windows])
-        prompt = self._prompt(windows, box, clicks, before)
+        prompt = self._prompt(windows, None if box is None else [box] * len(windows), clicks, before)
         logits, quality, maps = self.network(crops, prompt)
         place, candidate = 0, 0
         if box is None and before is None:
@@ -120,7 +145,7 @@ class Dialogue:
         return Drawn(windows[place], drawn, told)
 
     def _prompt(
-        self, windows: Sequence[Window], box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
+        self, windows: Sequence[Window], given: Sequence[np.ndarray] | None, clicks: Clicks, before: Tensor | None
     ) -> CropPrompt:
         side, slots, count = self.manner.side, self.manner.slots, len(windows)
         kept = np.arange(len(clicks)) if len(clicks) <= slots else np.r_[:4, len(clicks) - slots + 4 : len(clicks)]
@@ -128,15 +153,16 @@ class Dialogue:
         for row, window in enumerate(windows):
             at[row, : len(kept)] = window.to_crop(clicks.at[kept], side)
         sign[:, : len(kept)] = np.where(clicks.inside[kept], 1.0, -1.0)
-        boxes = [
-            np.array([[0, 0], [side, side]], float) if box is None else window.box_to_crop(box, side)
-            for window in windows
-        ]
+        boxes = (
+            [np.array([[0, 0], [side, side]], float)] * count
+            if given is None
+            else [window.box_to_crop(box, side) for window, box in zip(windows, given, strict=True)]
+        )
         blank = torch.zeros(count, 1, side, side)
         previous = blank if before is None else torch.stack([window.cut(before[None], side) for window in windows])
         return CropPrompt(
             torch.from_numpy(np.stack(boxes).reshape(count, 4)).float(),
-            torch.full((count,), box is not None),
+            torch.full((count,), given is not None),
             torch.from_numpy(at).float(),
             torch.from_numpy(sign).float(),
             previous,
@@ -177,8 +203,14 @@ def features(
     _, radius = box_maps(prompt.box[:1], prompt.boxed[:1], logits.shape)
     ellipse = overlap(mask, (radius[0, 0] < 1).float()) if bool(prompt.boxed[0]) else logits.new_zeros(())
     evident = overlap(mask, ((maps[EVIDENCE] > 0) & (maps[3] >= 0)).float())
-    decided = (mask * torch.tanh(logits.abs() / 2)).sum() / mask.sum().clamp(min=1)
-    return torch.stack([logits.new_ones(()), quality, ellipse, evident, decided, logits.new_tensor(clicks).log1p()])
+    count = logits.new_tensor(clicks).log1p()
+    return torch.stack([logits.new_ones(()), quality, ellipse, evident, decidedness(logits), count])
+
+
+def decidedness(logits: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
+    """How far from even the mask's probability is, 0..1, on the mean of its pixels."""
+    mask = (logits > 0).float()
+    return (mask * torch.tanh(logits.abs() / 2)).sum() / mask.sum().clamp(min=1)
 
 
 def overlap(first: Float[Tensor, "s s"], second: Float[Tensor, "s s"]) -> Float[Tensor, ""]:

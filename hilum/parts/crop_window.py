@@ -40,6 +40,17 @@ class Window:
         high = np.maximum([self.left + self.width, self.top + self.height], np.ceil(points.max(0) + edge + 1))
         return Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
 
+    def within(self, size: tuple[int, ...]) -> "Window":
+        """The part of it that lies in an image of this (height, width); at least a pixel."""
+        left, top = min(max(self.left, 0), size[1] - 1), min(max(self.top, 0), size[0] - 1)
+        right, bottom = min(self.left + self.width, size[1]), min(self.top + self.height, size[0])
+        return Window(left, top, max(right - left, 1), max(bottom - top, 1))
+
+    def corners(self) -> Float[np.ndarray, "2 2"]:
+        """Its first and last pixel, as a box."""
+        low = np.array([self.left, self.top], float)
+        return np.stack([low, low + [self.width - 1, self.height - 1]])
+
     def shrunk(self, factor: float) -> "Window":
         """The same place in the image shrunk by `factor` (at most 1), to the pixel."""
         low = [round(value * factor) for value in (self.left, self.top)]
