@@ -51,6 +51,8 @@ def desk(tmp_path_factory) -> Path:
     ct_series(folder / "ct_folder")
     for name in ("photo.png", "film.png"):
         Image.fromarray((ball[18] * 200).astype(np.uint8)).resize((256, 256)).save(folder / name)
+    (folder / "photos").mkdir()
+    Image.fromarray((ball[18] * 200).astype(np.uint8)).save(folder / "photos" / "1.png")
     for kind, scale in (("images", 200), ("labels", 1)):
         (folder / "pairs" / "balls" / kind).mkdir(parents=True)
         for case in range(2):
@@ -74,9 +76,9 @@ def test_command_on_a_page_works(page, command, desk, monkeypatch):
         if word in words[:2]:
             pytest.skip(reason)
     monkeypatch.chdir(desk)
-    done = CliRunner().invoke(app, [*words, *(["--force"] if words[0] == "ask" and "-o" in words else [])])
-    wanted = next((word for word in ("sam_study", "medsam") if word in words[1:2]), None)
-    if wanted and words[0] == "ask" and done.exit_code == 1:
+    done = CliRunner().invoke(app, [*words, *(["--force"] if words[0] in ("ask", "embed") and "-o" in words else [])])
+    wanted = next((word for word in ("sam_study", "medsam", "retfound") if word in words[1:2]), None)
+    if wanted and words[0] in ("ask", "embed") and done.exit_code == 1:
         assert "hilum weights" in done.output, "absent weights must say how to get them"
         return
     assert done.exit_code == 0, f"{page}: {command}\n{done.output}\n{done.exception}"
