@@ -19,11 +19,12 @@ UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one system at one size; no estimate where a look does no work and each prompt does its own."""
+    """Of one system at one size; no estimate where nothing is known. `per_prompt`: looks are free, prompts are not."""
 
     tag: str
     parameters: int
     look: compute.Estimate | None
+    per_prompt: bool = False
 
     def lines(self) -> list[tuple[str, str]]:
         """The cost for a person."""
@@ -34,6 +35,9 @@ class Cost:
         weights = [f"{precision} {_gb(count)}" for precision, count in look.weight_bytes.items()]
         memory = [f"{precision} {_gb(count)}" for precision, count in look.peak_bytes.items()]
         seconds = [f"{precision} {value:.2g} s" for precision, value in look.seconds.items()]
+        if self.per_prompt:
+            spent = f"{_short(look.flops)}FLOP, f32 {look.seconds['f32']:.2g} s as predicted; a look costs nothing"
+            return [*said, ("a prompt", spent), ("peak memory", f"torch f32 {_gb(look.torch_peak_bytes)}")]
         return [
             *said,
             ("weights", ", ".join(weights)),
@@ -49,7 +53,7 @@ class Cost:
         said: dict[str, Any] = {"tag": self.tag, "parameters": self.parameters, "look": None}
         if self.look is not None:
             look = self.look
-            said["look"] = {
+            said["prompt" if self.per_prompt else "look"] = {
                 "flops": look.flops,
                 "weight_bytes": dict(look.weight_bytes),
                 "peak_bytes": {"torch": look.torch_peak_bytes, **look.peak_bytes},
@@ -67,9 +71,10 @@ def cost(name: str) -> Cost | None:
     with torch.device("meta"):
         network = found.build(found.configs[tag])
     system = found(network.eval(), found.configs[tag], tag=tag)
-    costly = system.costly()
+    priced = system.priced()
     parameters = sum(each.numel() for each in network.parameters())
-    return Cost(system.tag, parameters, None if costly is None else compute.estimate(*costly))
+    estimate = None if priced is None else compute.estimate(*priced)
+    return Cost(system.tag, parameters, estimate, per_prompt=priced is not None and system.costly() is None)
 
 
 def _tag(card: Card, name: str) -> str:
@@ -83,7 +88,7 @@ def refuse(name: str, backend: str, max_memory: int | None) -> None:
     found = cost(name)
     if found is None or found.look is None:
         return
-    if backend == "torch":
+    if backend == "torch" or found.per_prompt:
         compute.refuse_if_too_large(found.look, max_memory)
         return
     from ..backends.openvino import native

@@ -92,6 +92,10 @@ class System(ABC):
     def costly(self) -> tuple[nn.Module, tuple[int, ...]] | None:
         """The module and input shape of what a look pays for, for a backend to compile; None: nothing to gain."""
 
+    def priced(self) -> tuple[nn.Module, tuple[int, ...]] | None:
+        """What the cost is told of beforehand: the costly pass; where there is none, a system may name a prompt's."""
+        return self.costly()
+
     @final
     @classmethod
     def seeded(cls, config: Any, seed: int) -> Self:

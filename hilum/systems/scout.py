@@ -26,6 +26,7 @@ from hilum.objectives.overlap import candidate_loss
 from hilum.objectives.terms import Terms
 from hilum.parts import interaction
 from hilum.parts.crop_dialogue import FEATURES, Clicks, Dialogue, Drawn, Manner
+from hilum.parts.crop_tiles import AT_ONCE
 from hilum.parts.crop_window import Window
 from hilum.parts.prompt_maps import CHANNELS, CropPrompt, prompt_maps
 from hilum.parts.prompted_unet import PromptedUNet
@@ -97,6 +98,11 @@ class Scout(System):
     def costly(self) -> None:
         """Nothing: what scout looks at depends on the prompt."""
         return None
+
+    def priced(self) -> tuple[nn.Module, tuple[int, ...]]:
+        """The largest pass of a prompt: tiles of a closer look, or a lone click's windows."""
+        side, manner = self.config.manner.side, self.config.manner
+        return self.network.unet, (max(AT_ONCE, len(manner.shrinks)), CHANNELS, side, side)
 
     def prepare(self, image: Image) -> Image:
         """Grey levels or colours as they are shown, 0..1; each window's own range is taken later."""

@@ -253,6 +253,15 @@ def test_windows_that_agree_outvote_a_lone_favourite():
     assert place < 2
 
 
+def test_what_is_priced_is_a_pass_that_prompts_make(scout):
+    """So that `--max-memory` can refuse it; a look itself is free."""
+    module, shape = scout.priced()
+    with torch.inference_mode():
+        logits, _ = module(torch.zeros(shape))
+    assert logits.shape == (shape[0], scout.config.candidates, *shape[2:])
+    assert scout.costly() is None
+
+
 def test_confidence_follows_the_calibration(scout):
     answer = Drawn(Window(0, 0, 8, 8), torch.zeros(8, 8), torch.tensor([1.0, 2.0, 0.5, 0.5, 0.5, 0.0]))
     assert scout.confidence(answer, boxed=True) == pytest.approx(float(torch.sigmoid(torch.tensor(2.0))))
