@@ -1,6 +1,6 @@
 """Train SAMed: with the paper's numbers from SAM's weights on the Synapse cases, or a pocket one on real hippocampi.
 
-python recipes/samed.py paper --root RawData/Training --out runs/samed        # img/*.nii.gz, label/*.nii.gz; SAM imported
+python recipes/samed.py paper --root RawData/Training --out runs/samed        # img/, label/; SAM's weights imported
 python recipes/samed.py paper --tag vit_h --root … --out …                    # SAMed_h: two numbers differ
 nice -n 19 python recipes/samed.py pocket --minutes 2 --out runs/samed-pocket # $HILUM_DATA, default ../shared/data
 """
@@ -48,7 +48,7 @@ class Plan:
     stop: int = 160  # epochs that are run
     batch: int = 24
     every: int = 20  # epochs between two files
-    minutes: float = math.inf
+    minutes: float | None = None  # of training at most
     seed: int = 1234
 
 
@@ -103,7 +103,7 @@ def train(system: Samed, slices: Sequence[Taught], plan: Plan, keep: Callable[[i
             losses.append(float(terms.total.detach()))
             if len(losses) % 20 == 1:
                 print(f"epoch {epoch} step {len(losses)} loss {losses[-1]:.3f} {terms.numbers()}", flush=True)
-            if time.monotonic() - begun > 60 * plan.minutes:
+            if plan.minutes and time.monotonic() - begun > 60 * plan.minutes:
                 system.network.eval()
                 return losses
         if (epoch + 1) % plan.every == 0:
@@ -135,7 +135,7 @@ def published_case_dice(truth: np.ndarray, mask: np.ndarray) -> float:
     return 1.0 if mask.any() else 0.0
 
 
-def evaluate(system: Samed, cases: Sequence[tuple[Image, np.ndarray]]) -> dict[str, dict[str, float]]:
+def evaluate(system: Samed, cases: Sequence[tuple[Image, np.ndarray]]) -> dict[str, dict[str, float | None]]:
     """Mean Dice of each class over the cases, by both rules."""
     rules = {"dice": case_dice, "published rule": published_case_dice}
     found: dict[str, list[list[float]]] = {rule: [] for rule in rules}
@@ -147,9 +147,15 @@ def evaluate(system: Samed, cases: Sequence[tuple[Image, np.ndarray]]) -> dict[s
         for rule, judge in rules.items():
             found[rule].append([judge(truth, mask) for truth, mask in pairs])
     return {
-        rule: dict(zip(system.targets(), np.nanmean(np.array(rows), axis=0).round(4).tolist(), strict=True))
+        rule: {name: mean(column) for name, column in zip(system.targets(), zip(*rows, strict=True), strict=True)}
         for rule, rows in found.items()
     }
+
+
+def mean(scores: Sequence[float]) -> float | None:
+    """Over the cases that have one; none where no case has."""
+    there = [score for score in scores if not math.isnan(score)]
+    return round(sum(there) / len(there), 4) if there else None
 
 
 def save(system: Samed, path: Path) -> None:
@@ -235,7 +241,7 @@ def main() -> None:
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         command.add_argument("--out", type=Path, default=Path(f"runs/samed-{run.__name__}"))
-        command.add_argument("--minutes", type=float, default=math.inf if run is paper else 2.0)
+        command.add_argument("--minutes", type=float, default=None if run is paper else 2.0)
         if run is paper:
             command.add_argument("--root", type=Path, required=True)
             command.add_argument("--tag", choices=tuple(PAPER), default="vit_b")

@@ -226,7 +226,8 @@ def resting_decoder(config: SamConfig, *, rank: int) -> MaskDecoder:
     decoder = parts.plain_decoder(config)
     for part in list(decoder.transformer.modules()):
         if isinstance(part, CrossAttention):
-            part.query, part.value = Lora(part.query, rank=rank), Lora(part.value, rank=rank)
+            part.query = Lora(part.query, rank=rank)  # type: ignore[assignment]
+            part.value = Lora(part.value, rank=rank)  # type: ignore[assignment]
     decoder.transformer = Resting(decoder.transformer)
     return decoder
 
