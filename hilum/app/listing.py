@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from ..values.card import CAPABILITIES, FAMILIES, PROMPTS, STATUS
+from ..values.card import CAPABILITIES, FAMILIES, PROMPTS, STATUS, Card
 from ..values.errors import BadInput
 from . import screen, table
 from .command import Said
@@ -43,7 +43,7 @@ def listing(given: ListOptions, said: Said) -> None:
         rows = [{**asdict(card), "weights_here": store.available(card)} for card in cards]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif cards:
-        body = [(card.name, card.family, ", ".join(card.accepts), _here(store.available(card))) for card in cards]
+        body = [(card.name, card.family, _takes(card), _here(store.available(card))) for card in cards]
         typer.echo(table.rows(("system", "family", "takes", "weights here"), body))
     else:
         screen.tell("no system has all of that; `hilum list` alone shows every one.")
@@ -56,6 +56,12 @@ def _word(facet: str, value: str | None) -> str | None:
     if value.lower() not in KNOWN[facet]:
         raise BadInput(f"--{facet} {value}: cards say {', '.join(KNOWN[facet])}.")
     return value.lower()
+
+
+def _takes(card: Card) -> str:
+    """Prompts, and what it does without one."""
+    alone = [] if card.default is None else [f"nothing ({card.default})"]
+    return ", ".join([*card.accepts, *alone])
 
 
 def _here(tags: tuple[str, ...]) -> str:
