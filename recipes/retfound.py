@@ -66,7 +66,7 @@ class Tuning:
     layer_decay: float = 0.65
     weight_decay: float = 0.05
     drop_path: float = 0.2
-    augment: str = "rand-m9-mstd0.5-inc1"
+    augment: int = 9  # tenths; upstream's RandAugment is timm's, this one is torchvision's
     erase: float = 0.25
     seed: int = 0
 
@@ -159,19 +159,19 @@ def tuned(
 
 
 def augmentation(side: int, plan: Tuning) -> Callable[[Pillow.Image], torch.Tensor]:
-    """timm's training transform: RandAugment, a random part, mirrored, erased."""
-    from timm.data import create_transform
+    """A random part, mirrored, RandAugment (two changes at `augment` tenths of their range), normalised, erased."""
+    from torchvision import transforms
 
-    return create_transform(
-        side,
-        is_training=True,
-        color_jitter=None,
-        auto_augment=plan.augment,
-        interpolation="bicubic",
-        re_prob=plan.erase,
-        re_mode="pixel",
-        mean=MEAN,
-        std=DEVIATION,
+    bicubic = transforms.InterpolationMode.BICUBIC
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(side, interpolation=bicubic),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandAugment(2, plan.augment, num_magnitude_bins=11),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, DEVIATION),
+            transforms.RandomErasing(plan.erase, value="random"),
+        ]
     )
 
 

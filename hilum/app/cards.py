@@ -48,6 +48,10 @@ def _here(name: str) -> "Cost | None":
     return found
 
 
+def _unasked(card: "Card") -> str:
+    return f"without a prompt it will {card.default}" if card.default else ""
+
+
 def lines(card: "Card") -> list[tuple[str, str]]:
     """The card's fields for a person; nothing for those it leaves open."""
     from ..weights import store
@@ -61,7 +65,7 @@ def lines(card: "Card") -> list[tuple[str, str]]:
         ("row", "" if card.row is None else f"{card.row} of the survey's forty"),
         ("status", card.status),
         ("can", ", ".join(card.capabilities)),
-        ("takes", ", ".join(card.accepts) + (f"; without a prompt it will {card.default}" if card.default else "")),
+        ("takes", "; ".join(filter(None, (", ".join(card.accepts), _unasked(card))))),
         ("returns", ", ".join(card.returns)),
         ("modalities", ", ".join(card.modalities)),
         ("organs", ", ".join(card.organs)),
