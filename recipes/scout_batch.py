@@ -22,7 +22,7 @@ SHARES = {
     "ultrasound": 3.0,
     "hippocampus": 2.0,
     "chase": 1.2,
-    "vessels": 4.5,
+    "vessels": 12.0,
     "bodies": 1.5,
     "regions": 3.0,
     "scenes": 3.0,
@@ -168,7 +168,9 @@ def drawn(labels: Tensor, rng: np.random.Generator) -> Float[Tensor, "3 h w"]:
     return image.clamp(0, 1)
 
 
-def recolour(image: Float[Tensor, "b 3 h w"], rng: np.random.Generator, strength: float) -> Float[Tensor, "b 3 h w"]:
+def recolour(
+    image: Float[Tensor, "b 3 h w"], rng: np.random.Generator, strength: Float[np.ndarray, " b"]
+) -> Float[Tensor, "b 3 h w"]:
     """Random grey curve, inversion, colour loss and mixing, shading, blur and noise; each for a share of the batch."""
     count = len(image)
 
@@ -202,13 +204,13 @@ def sample(bank: dict[str, Source], rng: np.random.Generator, course: Course, co
     weight = np.array([SHARES[name] * (1.0 if name in EASY else course.made) for name in names])
     made = [one(bank[names[rng.choice(len(names), p=weight / weight.sum())]], rng, course) for _ in range(count)]
     batch = assemble(made)
-    image = recolour(batch.image, rng, course.grey)
+    image = recolour(batch.image, rng, course.grey * np.array([each.grey for each in made]))
     return carried(Batch(image, batch.mask, batch.prompt, batch.ambiguous), rng, 0.12 * course.clicks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class One:
-    """One crop: image, mask, box in crop pixels or none, clicks, and a coarse answer or none."""
+    """One crop: image, mask, box in crop pixels or none, clicks, a coarse answer or none; how strongly to recolour."""
 
     image: Float[Tensor, "3 h w"]
     mask: Float[Tensor, "1 h w"]
@@ -216,6 +218,7 @@ class One:
     boxed: bool
     points: tuple[np.ndarray, np.ndarray]
     before: Float[Tensor, "1 h w"] | None = None
+    grey: float = 1.0
 
 
 def one(source: Source, rng: np.random.Generator, course: Course) -> One:
@@ -244,7 +247,9 @@ def close(image: np.ndarray | None, target: Bool[np.ndarray, "s s"], rng: np.ran
     mask = boxed_in(mask, where.box) if where.boxed else mask
     if not mask.any():
         mask[:, course.side // 2, course.side // 2] = 1
-    return One(crop, mask, where.box, where.boxed, points(mask[0].numpy() > 0.5, rng, course, boxed=where.boxed), before)
+    return One(
+        crop, mask, where.box, where.boxed, points(mask[0].numpy() > 0.5, rng, course, boxed=where.boxed), before
+    )
 
 
 def carried(batch: Batch, rng: np.random.Generator, share: float) -> Batch:

@@ -84,7 +84,7 @@ def tile(target: Bool[np.ndarray, "s s"], rng: np.random.Generator, side: int, c
     theta = np.concatenate([way * width / 2, middle[:, None]], 1) / (SIDE / 2)
     rim = side / 6 * np.exp(rng.normal(size=4) * 0.1)
     box = np.array([rim[0], rim[1], side - 1 - rim[2], side - 1 - rim[3]])
-    return Tile(theta, box, boxed, bool(boxed and rng.random() < 0.6))
+    return Tile(theta, box, boxed, bool(boxed and rng.random() < 0.5))
 
 
 def boxed_in(mask: Float[Tensor, "1 h w"], box: Float[np.ndarray, " 4"]) -> Float[Tensor, "1 h w"]:
@@ -102,6 +102,8 @@ def coarsened(mask: Float[Tensor, "1 h w"], rng: np.random.Generator) -> Float[T
     small = [max(int(length / block), 4) for length in mask.shape[1:]]
     far = F.interpolate(mask[None], size=small, mode="bilinear", antialias=True)
     far = far * (torch.rand(far.shape) > lost) + 0.15 * torch.rand(far.shape) * float(rng.random() < 0.4)
+    clouds = F.interpolate(torch.randn(1, 1, 5, 5), size=small, mode="bicubic")
+    far = far + clouds.clamp(min=0) * float(rng.uniform(0, 0.4) * (rng.random() < 0.5))
     soft = torch.sigmoid(float(rng.uniform(6, 20)) * (far - float(rng.uniform(0.15, 0.5))))
     return F.interpolate(soft, size=mask.shape[1:], mode="bilinear")[0]
 
@@ -117,4 +119,3 @@ def striped(image: Float[Tensor, "c h w"], rng: np.random.Generator) -> Float[Te
     stripes = torch.sigmoid(float(rng.uniform(2, 8)) * (wave - float(rng.uniform(-0.3, 0.6))))
     slope = float(rng.normal() * 0.12) * u + float(rng.normal() * 0.12) * v
     return image + float(rng.uniform(0.03, 0.22) * rng.choice([-1, 1], p=(0.25, 0.75))) * stripes + slope
-

@@ -1,8 +1,8 @@
 """A closer look at thin answers: tiles of the window near the image's own resolution, each after the coarse answer.
 
-A window of a fixed number of pixels loses what is only a pixel or two wide there: vessels, rims. Where the coarse answer
-is thin and its window was shrunk, tiles are cut from the window, the tile is the box, and what was seen from afar is
-the previous mask. The tiles are laid side by side in the window's own pixels.
+A window of a fixed number of pixels loses what is only a pixel or two wide there: vessels, rims. Where the coarse
+answer is thin and its window was shrunk, tiles are cut from the window, the tile is the box, and what was seen from
+afar is the previous mask. The tiles are laid side by side in the window's own pixels.
 """
 
 from collections.abc import Callable

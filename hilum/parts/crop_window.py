@@ -49,7 +49,7 @@ class Window:
     def corners(self) -> Float[np.ndarray, "2 2"]:
         """Its first and last pixel, as a box."""
         low = np.array([self.left, self.top], float)
-        return np.stack([low, low + [self.width - 1, self.height - 1]])
+        return np.stack([low, low + np.array([self.width - 1, self.height - 1])])
 
     def shrunk(self, factor: float) -> "Window":
         """The same place in the image shrunk by `factor` (at most 1), to the pixel."""
