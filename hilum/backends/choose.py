@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hilum.backends import agreement, compute
 from hilum.backends import cache as kept
-from hilum.backends.machine import Precision
+from hilum.backends.machine import Precision, keep_freed_pages
 from hilum.backends.openvino import OpenVino, native
 from hilum.backends.torch import Torch
 from hilum.io.limits import limit
@@ -104,6 +104,7 @@ def choose(name: str, device: torch.device) -> Backend:
         raise BadInput(
             f"the backend {name} runs on the CPU, and the device is {device.type}: choose torch, or --device cpu."
         )
+    keep_freed_pages()
     if threads := limit("THREADS", 0):
         torch.set_num_threads(threads)
     if name == "torch" or device.type != "cpu":

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -132,8 +133,6 @@ class Look:
 
     def provenance(self, prompts: tuple[Prompt, ...], *notes: str) -> Provenance:
         """Where an answer of this look comes from."""
-        from importlib.metadata import version
-
         system, source = self.system, self.images[0].source
         executed = system.executed
         return Provenance(
@@ -146,7 +145,7 @@ class Look:
             prompts=tuple(described(prompt) for prompt in prompts),
             source_format=source.format,
             source_sha256=source.sha256,
-            version=version("hilum"),
+            version=_version(),
         ).noted(*source.notes, *notes, *executed.notes)
 
 
@@ -157,6 +156,14 @@ def _stack(system: Looker, section: Section, image: Image, plane: int) -> range:
     size = min(together, count)
     start = min(plane // size * size, count - size)
     return range(start, start + size)
+
+
+@cache
+def _version() -> str:
+    """Ours; reading it takes longer than to write the rest of a provenance."""
+    from importlib.metadata import version
+
+    return version("hilum")
 
 
 def _bytes(seen: Seen) -> int:

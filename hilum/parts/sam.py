@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hilum.nn.channel_norm import ChannelNorm
 from hilum.parts import sam_image_encoder as encoder
 from hilum.parts import sam_mask_decoder as decoder
+from hilum.parts.remembered import Remembered
 from hilum.parts.sam_prompt_encoder import FourierFeatures, PromptEncoder, SamPrompts, mask_reader
 
 NORM_EPS = 1e-6  # of the image encoder and the channel norms; the decoder's layers keep torch's 1e-5
@@ -90,6 +91,7 @@ class Sam(nn.Module):
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.patch = patch
+        self._answer = Remembered[decoder.Answer]()
 
     def forward(
         self, pixels: Float[Tensor, "b 3 height width"], prompts: SamPrompts
@@ -97,13 +99,29 @@ class Sam(nn.Module):
         return self.ask(self.image_encoder(pixels), prompts)
 
     def ask(
-        self, embedding: Float[Tensor, "b c rows columns"], prompts: SamPrompts
-    ) -> tuple[Float[Tensor, "n m h w"], Float[Tensor, "n m"]]:
-        """All mask logits, at four times the embedding's size, and their predicted overlaps."""
+        self, embedding: Float[Tensor, "b c rows columns"], prompts: SamPrompts, *, only: slice = slice(None)
+    ) -> tuple[Float[Tensor, "n some h w"], Float[Tensor, "n m"]]:
+        """Mask logits at four times the embedding's size, all or some of them, and the predicted overlaps of all."""
         rows, columns = embedding.shape[-2:]
         size = (rows * self.patch, columns * self.patch)
+        plain = self.mask_decoder
+        if isinstance(plain, decoder.MaskDecoder) and plain.preparable() and asks_again(embedding, prompts):
+            lasting = (embedding, *self.prompt_encoder.lasting(), *plain.transformer.parameters())
+            answer = self._answer(lasting, lambda: self.prepared(plain, embedding))
+            return answer(self.prompt_encoder.sparse(prompts, size), only)
         sparse, dense = self.prompt_encoder(prompts, size=size, grid=(rows, columns))
-        return self.mask_decoder(embedding, self.prompt_encoder.fourier.grid(rows, columns), sparse, dense)
+        return plain(embedding, self.prompt_encoder.fourier.grid(rows, columns), sparse, dense, only=only)
+
+    def prepared(self, plain: decoder.MaskDecoder, embedding: Float[Tensor, "1 c rows columns"]) -> decoder.Answer:
+        """The decoder for any prompt without a mask, with what all of them need made once."""
+        rows, columns = embedding.shape[-2:]
+        nothing = self.prompt_encoder.dense(SamPrompts(), (rows, columns))
+        return plain.prepared(embedding, self.prompt_encoder.fourier.grid(rows, columns), nothing)
+
+
+def asks_again(embedding: Float[Tensor, "b c rows columns"], prompts: SamPrompts) -> bool:
+    """Whether this may be one of many prompts for one image."""
+    return torch.is_inference_mode_enabled() and len(embedding) == len(prompts) == 1 and prompts.masks is None
 
 
 def sam(

@@ -5,7 +5,7 @@ are handed in, so that a system may have any number of masks (SAMed), or a set o
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 Queries = Float[Tensor, "n t c"]
 Keys = Float[Tensor, "n l c"]
+Answer = Callable[[Tensor, slice], tuple[Tensor, Tensor]]  # a prompt's tokens, the masks wanted -> masks, overlaps
 
 
 class CrossAttention(nn.Module):
@@ -39,9 +40,22 @@ class CrossAttention(nn.Module):
                 return self.few_to_many(query, key, value)
             if self.heads * asked <= inner < asking:
                 return self.many_to_few(query, key, value)
-        q, k, v = (self.split(each) for each in (self.query(query), self.key(key), self.value(value)))
-        seen = F.scaled_dot_product_attention(q, k, v)
-        return self.output(rearrange(seen, "n heads t d -> n t (heads d)"))
+        return self.asked_of(key, value)(query)
+
+    def asked_of(self, key: Keys, value: Keys) -> Callable[[Queries], Queries]:
+        """The attention of any queries to these keys, which are projected now."""
+        k, v = self.split(self.key(key)), self.split(self.value(value))
+
+        def attend(query: Queries) -> Queries:
+            seen = F.scaled_dot_product_attention(self.split(self.query(query)), k, v)
+            return self.output(rearrange(seen, "n heads t d -> n t (heads d)"))
+
+        return attend
+
+    def asked_by(self, query: Queries) -> Callable[[Keys, Keys], Queries]:
+        """The attention of these many queries, which are projected now, to any few keys."""
+        q = self.split(self.query(query)) / math.sqrt(self.output.in_features // self.heads)
+        return lambda key, value: self.spread(self.split(self.key(key)) @ q.mT, value)
 
     def few_to_many(self, query: Queries, key: Keys, value: Keys) -> Queries:
         """The value's bias passes whole, since the attention to a query's keys sums to one."""
@@ -52,11 +66,14 @@ class CrossAttention(nn.Module):
         return self.output(rearrange(narrow, "n h t d -> n t (h d)") + self.value.bias)
 
     def many_to_few(self, query: Queries, key: Keys, value: Keys) -> Queries:
-        """Here the softmax goes over the tokens, which are the shorter axis."""
-        seen = self.logits(self.key(key), self.query, query).softmax(dim=2)
+        """The keys are the shorter axis here."""
+        return self.spread(self.logits(self.key(key), self.query, query), value)
+
+    def spread(self, logits: Float[Tensor, "n heads t l"], value: Float[Tensor, "n t c"]) -> Float[Tensor, "n l c"]:
+        """Each of l queries takes from t values; the softmax goes over the values."""
         told = rearrange(self.output.weight, "c (h d) -> h c d", h=self.heads)
         told = einsum(self.split(self.value(value)), told, "n h t d, h c d -> n h t c")
-        seen, told = rearrange(seen, "n h t l -> n l (h t)"), rearrange(told, "n h t c -> n (h t) c")
+        seen, told = rearrange(logits.softmax(dim=2), "n h t l -> n l (h t)"), rearrange(told, "n h t c -> n (h t) c")
         return torch.baddbmm(self.output.bias, seen, told)
 
     def logits(
@@ -66,8 +83,8 @@ class CrossAttention(nn.Module):
         few = self.split(tokens) / math.sqrt(self.output.in_features // self.heads)
         wide = einsum(few, self.by_head(projection), "n h t d, h d c -> n h t c")
         shift = few @ rearrange(projection.bias, "(h d) -> h d 1", h=self.heads)
-        wide, shift = (rearrange(each, "n h t c -> n (h t) c") for each in (wide, shift))
-        return rearrange(torch.baddbmm(shift, wide, image.mT), "n (h t) l -> n h t l", h=self.heads)
+        wide, shift = (rearrange(each, "n h t c -> n c (h t)") for each in (wide, shift))
+        return rearrange(torch.baddbmm(shift, image, wide), "n l (h t) -> n h t l", h=self.heads)  # cells first: faster
 
     def plain(self) -> bool:
         """Whether all projections are just that."""
@@ -129,12 +146,41 @@ class TwoWayLayer(nn.Module):
         self.self_norm, self.image_norm, self.mlp_norm, self.key_norm = (nn.LayerNorm(width) for _ in range(4))
 
     def forward(self, queries: Queries, keys: Keys, query_place: Queries, key_place: Keys) -> tuple[Queries, Keys]:
-        queries = self.self_norm(self.self_attend(queries, query_place))
         placed = keys + key_place
-        queries = self.image_norm(queries + self.to_image(queries + query_place, placed, keys))
+        return self.exchange(
+            queries,
+            keys,
+            query_place,
+            to_image=lambda asking: self.to_image(asking, placed, keys),
+            to_tokens=lambda asked, told: self.to_tokens(placed, asked, told),
+        )
+
+    def exchange(
+        self,
+        queries: Queries,
+        keys: Keys,
+        query_place: Queries,
+        *,
+        to_image: Callable[[Queries], Queries],
+        to_tokens: Callable[[Queries, Queries], Keys],
+    ) -> tuple[Queries, Keys]:
+        """The layer with its two attentions to and from the image handed in."""
+        queries = self.self_norm(self.self_attend(queries, query_place))
+        queries = self.image_norm(queries + to_image(queries + query_place))
         queries = self.mlp_norm(queries + self.mlp(queries))
-        keys = self.key_norm(keys + self.to_tokens(placed, queries + query_place, queries))
-        return queries, keys
+        return queries, self.key_norm(keys + to_tokens(queries + query_place, queries))
+
+    def prepared(self, keys: Keys, key_place: Keys) -> Callable[[Queries, Queries], tuple[Queries, Keys]]:
+        """The layer for any queries at these keys, which are projected now."""
+        placed, seen, shown = keys + key_place, self.to_image, self.to_tokens
+        assert isinstance(seen, CrossAttention)
+        assert isinstance(shown, CrossAttention)
+        to_image, to_tokens = seen.asked_of(placed, keys), shown.asked_by(placed)
+        return lambda queries, place: self.exchange(queries, keys, place, to_image=to_image, to_tokens=to_tokens)
+
+    def preparable(self) -> bool:
+        """Whether both attentions between tokens and image are SAM's own."""
+        return all(type(each) is CrossAttention and each.plain() for each in (self.to_image, self.to_tokens))
 
 
 class TwoWayTransformer(nn.Module):
@@ -147,11 +193,32 @@ class TwoWayTransformer(nn.Module):
         self.final_norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Queries, keys: Keys, key_place: Keys) -> tuple[Queries, Keys]:
-        queries = tokens
-        for layer in self.layers:
-            queries, keys = layer(queries, keys, tokens, key_place)  # the tokens are their own positions
+        queries, keys = self.layers[0](tokens, keys, tokens, key_place)  # the tokens are their own positions
+        return self.further(queries, keys, tokens, key_place)
+
+    def further(self, queries: Queries, keys: Keys, tokens: Queries, key_place: Keys) -> tuple[Queries, Keys]:
+        """All after the first layer."""
+        for layer in self.layers[1:]:
+            queries, keys = layer(queries, keys, tokens, key_place)
         queries = queries + self.final_attention(queries + tokens, keys + key_place, keys)
         return self.final_norm(queries), keys
+
+    def prepared(self, keys: Keys, key_place: Keys) -> Callable[[Queries], tuple[Queries, Keys]]:
+        """The transformer for any tokens at this image, of which the first layer sees now what it can."""
+        layer = self.layers[0]
+        assert isinstance(layer, TwoWayLayer)
+        first = layer.prepared(keys, key_place)
+
+        def attend(tokens: Queries) -> tuple[Queries, Keys]:
+            queries, cells = first(tokens, tokens)
+            return self.further(queries, cells, tokens, key_place)
+
+        return attend
+
+    def preparable(self) -> bool:
+        """Whether the first layer is SAM's own."""
+        first = self.layers[0]
+        return type(first) is TwoWayLayer and first.preparable()
 
 
 class OutputTokens(nn.Module):
@@ -213,16 +280,59 @@ class MaskDecoder(nn.Module):
         place: Float[Tensor, "1 c h w"],
         sparse: Float[Tensor, "n t c"],
         dense: Float[Tensor, "n c h w"],
-    ) -> tuple[Float[Tensor, "n m height width"], Float[Tensor, "n m"]]:
-        """Prompts are image-major: n / b of them for each image, in the images' order."""
+        *,
+        only: slice = slice(None),
+    ) -> tuple[Float[Tensor, "n some height width"], Float[Tensor, "n m"]]:
+        """Prompts are image-major: n / b of them for each image, in the images' order; only some masks need be painted.
+
+        The predicted overlaps are those of all masks.
+        """
         tokens = self.tokens(sparse)
-        image = per_prompt(embedding, tokens.shape[0]) + per_prompt(dense, tokens.shape[0])
-        keys, key_place = (rearrange(x, "n c h w -> n (h w) c").contiguous() for x in (image, place))
+        keys, key_place = image_side(embedding, place, dense, prompts=tokens.shape[0])
         tokens, keys = self.transformer(tokens, keys, key_place)
-        paint = torch.stack([head(tokens[:, 1 + i]) for i, head in enumerate(self.mask_heads)], dim=1)
+        return self.drawn(tokens, keys, embedding.shape[-2], only)
+
+    def prepared(
+        self, embedding: Float[Tensor, "1 c h w"], place: Float[Tensor, "1 c h w"], dense: Float[Tensor, "1 c h w"]
+    ) -> Answer:
+        """The decoder for any one prompt of one image, whose side is computed now as far as no prompt is needed."""
+        transformer = self.transformer
+        assert isinstance(transformer, TwoWayTransformer)
+        attend = transformer.prepared(*image_side(embedding, place, dense, prompts=1))
+
+        def answer(sparse: Float[Tensor, "1 t c"], only: slice) -> tuple[Tensor, Tensor]:
+            tokens, cells = attend(self.tokens(sparse))
+            return self.drawn(tokens, cells, embedding.shape[-2], only)
+
+        return answer
+
+    def preparable(self) -> bool:
+        """Whether the first layer is SAM's own."""
+        transformer = self.transformer
+        return type(transformer) is TwoWayTransformer and transformer.preparable()
+
+    def drawn(
+        self, tokens: Queries, keys: Keys, rows: int, only: slice
+    ) -> tuple[Float[Tensor, "n some height width"], Float[Tensor, "n m"]]:
+        """The masks wanted of an embedding with this many rows, and the overlaps of all."""
+        heads = list(enumerate(self.mask_heads, 1))[only]
+        paint = torch.stack([head(tokens[:, token]) for token, head in heads], dim=1)
         masks = einsum(paint, self.upscaling(keys), "n m c, n l p q r s c -> n m l p q r s")
-        placed = rearrange(masks, "n m (h w) p q r s -> n m (h p r) (w q s)", h=embedding.shape[-2])
+        placed = rearrange(masks, "n m (h w) p q r s -> n m (h p r) (w q s)", h=rows)
         return placed, self.quality_head(tokens[:, 0])
+
+
+def image_side(
+    embedding: Float[Tensor, "b c h w"],
+    place: Float[Tensor, "1 c h w"],
+    dense: Float[Tensor, "n c h w"],
+    *,
+    prompts: int,
+) -> tuple[Float[Tensor, "n l c"], Float[Tensor, "1 l c"]]:
+    """The image's cells for each prompt, and their positions."""
+    image = per_prompt(embedding, prompts) + per_prompt(dense, prompts)
+    keys, key_place = (rearrange(x, "n c h w -> n (h w) c").contiguous() for x in (image, place))
+    return keys, key_place
 
 
 def per_prompt(maps: Float[Tensor, "b c h w"], prompts: int) -> Float[Tensor, "n c h w"]:

@@ -48,10 +48,11 @@ class SamPredictor:
         """
         frame, embedding = SamFrame.of(seen, self.side), seen["embedding"]
         prompts = frame.prompts(prompt, cells=4 * embedding.shape[-1]).to(embedding.device)
-        logits, quality = self.network.ask(embedding, prompts)
-        chosen = 1 + int(quality[0, 1:].argmax()) if ambiguous(prompt) else 0
+        among = slice(1, None) if ambiguous(prompt) else slice(0, 1)
+        logits, quality = self.network.ask(embedding, prompts, only=among)
+        chosen = int(quality[0, among].argmax())
         probability = frame.restored(logits[:, chosen, None])[0, 0].sigmoid()
-        return PlaneMask(probability.cpu().numpy(), float(quality[0, chosen].clamp(0, 1)))
+        return PlaneMask(probability.cpu().numpy(), float(quality[0, among][chosen].clamp(0, 1)))
 
 
 def ambiguous(prompt: PlanePrompt) -> bool:

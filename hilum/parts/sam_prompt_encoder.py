@@ -96,13 +96,21 @@ class PromptEncoder(nn.Module):
     def forward(
         self, prompts: SamPrompts, *, size: tuple[int, int], grid: tuple[int, int]
     ) -> tuple[Float[Tensor, "n t c"], Float[Tensor, "n c h w"]]:
-        """Tokens (points, then box corners) and the dense map, for an input of size and grid (height, width)."""
+        """Tokens and the dense map, for an input of size and grid (height, width)."""
+        return self.sparse(prompts, size), self.dense(prompts, grid)
+
+    def sparse(self, prompts: SamPrompts, size: tuple[int, int]) -> Float[Tensor, "n t c"]:
+        """Points, then box corners."""
         tokens = [torch.empty(len(prompts), 0, self.no_mask.shape[-1], device=self.no_mask.device)]
         if prompts.points is not None:
             tokens.append(self.point_tokens(prompts, size))
         if prompts.boxes is not None:
             tokens.append(self.box_tokens(prompts.boxes, size))
-        return torch.cat(tokens, dim=1), self.dense(prompts, grid)
+        return torch.cat(tokens, dim=1)
+
+    def lasting(self) -> tuple[Tensor, ...]:
+        """What every prompt without a mask needs, whatever it says."""
+        return self.no_mask, self.fourier.frequencies
 
     def point_tokens(self, prompts: SamPrompts, size: tuple[int, int]) -> Float[Tensor, "n k c"]:
         """Without a box one token more is appended that is no point, as SAM was trained with it."""

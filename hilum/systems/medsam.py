@@ -93,8 +93,8 @@ class MedSam(System):
             raise UnsupportedPrompt(self.card.name, "a plane without a box", self.card.accepts)
         height, width = int(seen["height"]), int(seen["width"])
         box = scaled(prompt.box, (height, width), self.config.image_size)
-        logits, quality = self.network.ask(seen["embedding"], SamPrompts(boxes=box.to(self.device)))
-        probability = enlarged(logits[:, :1].sigmoid(), height, width)[0, 0]
+        logits, quality = self.network.ask(seen["embedding"], SamPrompts(boxes=box.to(self.device)), only=slice(0, 1))
+        probability = enlarged(logits.sigmoid(), height, width)[0, 0]
         return PlaneMask(probability.cpu().numpy(), float(quality[0, 0].clamp(0, 1)))
 
     def batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> SamBatch:
