@@ -74,8 +74,10 @@ class MedicalSamAdapter(System):
 
     configs: ClassVar[dict[str, MsaConfig]] = {
         "vit_b": MsaConfig(BASE),
+        "vit_b_row_column": MsaConfig(BASE, click="row_column"),
         "vit_b_3d": MsaConfig(BASE, slices=SLICES),
         "vit_b_2024": MsaConfig(BASE, version="2024"),
+        "vit_b_2024_row_column": MsaConfig(BASE, version="2024", click="row_column"),
         "vit_b_3d_2024": MsaConfig(BASE, version="2024", slices=SLICES),
         "vit_b_lora": MsaConfig(BASE, version="2024", tuning="lora"),
         "vit_b_adapters": MsaConfig(BASE),

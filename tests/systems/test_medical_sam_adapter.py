@@ -15,11 +15,11 @@ from hilum.parts.sam import TINY, sam
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.systems import medical_sam_adapter as system_file
 from hilum.systems.medical_sam_adapter import MedicalSamAdapter
-from hilum.values.errors import UnsupportedPrompt, WeightsUnavailable
+from hilum.values.errors import BadInput, UnsupportedPrompt, WeightsUnavailable
 from hilum.values.image import from_array
 from hilum.values.prompts import PlanePrompt, Points
 from hilum.weights import store, unpickle
-from hilum.weights.importer import import_file
+from hilum.weights.importer import Wish, import_file
 from hilum.weights.recognise import Candidate
 from hilum.weights.rename import Mismatch
 from hilum.weights.store import Weights
@@ -291,6 +291,23 @@ def test_clicks_are_scaled_per_axis_and_exchanged_only_where_the_config_says_so(
     )
     assert straight.tolist() == [[16.0, 32.0]]
     assert quirk.tolist() == [[32.0, 16.0]]
+
+
+def test_a_checkpoint_is_asked_which_way_it_was_clicked(tmp_path, monkeypatch):
+    """The file does not say it: both tags fit, and the import wants one of them named."""
+    monkeypatch.setenv("HILUM_WEIGHTS", str(tmp_path / "weights"))
+    sizes = {"vit_b": MsaConfig(TINY), "vit_b_row_column": MsaConfig(TINY, click="row_column")}
+    assert {tag: MedicalSamAdapter.configs[tag].click for tag in sizes} == {
+        tag: each.click for tag, each in sizes.items()
+    }
+    monkeypatch.setattr(MedicalSamAdapter, "configs", sizes)
+    save_file(upstream_state(MsaConfig(TINY)), tmp_path / "best.safetensors")
+    with pytest.raises(BadInput, match=r"add --as medical_sam_adapter\.vit_b"):
+        import_file(tmp_path / "best.safetensors", candidates())
+    (imported,) = import_file(
+        tmp_path / "best.safetensors", candidates(), Wish(name="medical_sam_adapter.vit_b_row_column")
+    )
+    assert MedicalSamAdapter.open(imported.weights, device="cpu", backend="torch").config.click == "row_column"
 
 
 def test_pictures_are_seen_as_they_are_and_ct_in_its_window():
