@@ -196,11 +196,17 @@ def opened(folder: Path) -> list[Picture]:
     return [system.prepare(hilum.read(item.files[0])).array for item in items]
 
 
+def begun(system: RetFound, file: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A file's tensors; where it is an encoder alone, as MAE's other file is, the decoder starts anew."""
+    fresh = {name: each for name, each in system.network.state_dict().items() if name.startswith("decoder.")}
+    return file if fresh.keys() & file.keys() else {**fresh, **file}
+
+
 def pretrain(given: argparse.Namespace) -> None:
     """The paper's pre-training, from an MAE's file under its own names (safetensors), or from nothing."""
     system = RetFound.seeded(replace(CFP, mask_ratio=given.mask_ratio), 0)
     if given.start is not None:
-        fill(system.network, RetFound.table.apply(load_file(given.start)))
+        fill(system.network, begun(system, RetFound.table.apply(load_file(given.start))))
     system = system.placed(given.device, "torch")
     losses = pretrained(system, opened(given.root), Pretraining(minutes=given.minutes))
     save(system, given.out / "retfound_mae.safetensors")

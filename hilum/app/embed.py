@@ -119,11 +119,10 @@ def _found(paths: Sequence[Path]) -> "Listing":
 
 def _system(name: str, given: EmbedOptions) -> "System":
     """The system with its weights; refused before they are loaded if a look would not fit into memory."""
-    from ..weights import store
     from .ask import device
     from .cost import refuse
 
-    store.find(registry.card(name), name.partition(".")[2] or None)
+    registry.weights_of(name)
     refuse(name, given.backend, None if given.max_memory is None else options.memory(given.max_memory))
     return registry.load(name, device=device(given.device), backend=given.backend)
 
