@@ -28,12 +28,10 @@ from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Sample
 from hilum.objectives.class_overlap import class_dice
 from hilum.objectives.terms import Terms
-from hilum.parts import sam as parts
-from hilum.parts.qv_lora import Lora, QvLora, Resting, merged, only_updates
-from hilum.parts.sam import BASE, HUGE, TINY, Sam, SamConfig, sam
-from hilum.parts.sam_image_encoder import Attend, Block, Transform
-from hilum.parts.sam_mask_decoder import CrossAttention, MaskDecoder
+from hilum.parts.qv_lora import merged, only_updates
+from hilum.parts.sam import BASE, HUGE, LARGE, TINY, Sam, SamConfig, sam
 from hilum.parts.sam_other_size import at_size_of, fitted
+from hilum.parts.sam_qv import resting_decoder, tuned_block
 from hilum.parts.unprompted import Unprompted
 from hilum.parts.zoomed_slice import label_map, resized, three, varied
 from hilum.values.answers import PlaneMask
@@ -108,8 +106,7 @@ class Samed(System):
     @classmethod
     def build(cls, config: SamedConfig) -> Sam:
         """The encoder rests but for its updates; prompt encoder and decoder are trained."""
-        decoder = resting_decoder if config.decoder_rests else None
-        mask_decoder = None if decoder is None else partial(decoder, rank=config.rank)
+        mask_decoder = partial(resting_decoder, rank=config.rank) if config.decoder_rests else None
         network = sam(config.sizes, block=partial(tuned_block, rank=config.rank), mask_decoder=mask_decoder)
         only_updates(network.image_encoder)
         return network
@@ -140,6 +137,13 @@ class Samed(System):
         resting = {name: tensor for name, tensor in lent(config, base).items() if name.startswith(SAMS)}
         sized = {name: fitted(name, tensor, wanted[name]) for name, tensor in cls.table.apply(resting).items()}
         return {**own, **cls.table.inverse(sized)}
+
+    @classmethod
+    def from_files(cls, config: SamedConfig, own: Mapping[str, Tensor], base: Mapping[str, Tensor]) -> Self:
+        """A file of one's own with SAM's: other classes, another rank or image size than the published ones."""
+        network = cls.build(config)
+        fill(network, cls.table.apply(cls.completed(config, own, base)))
+        return cls(network.eval(), config, tag="own")
 
     def merged(self) -> Sam:
         """A SAM without updates that does the same: they are folded into the projections they stand beside."""
@@ -214,22 +218,17 @@ class Samed(System):
         return Terms({"cross_entropy": (1 - weight) * entropy, "dice": weight * dice})
 
 
-def tuned_block(config: SamConfig, index: int, *, rank: int) -> Block:
-    """SAM's block with updates beside query and value."""
-    attention = parts.attention(config, index, wrap=partial(QvLora, rank=rank))
-    attend = Attend(parts.norm(config), attention, window=parts.window(config, index))
-    return Block(attend, Transform(parts.norm(config), parts.mlp(config)))
-
-
-def resting_decoder(config: SamConfig, *, rank: int) -> MaskDecoder:
-    """SAM's decoder, whose transformer rests but for updates beside every query and value."""
-    decoder = parts.plain_decoder(config)
-    for part in list(decoder.transformer.modules()):
-        if isinstance(part, CrossAttention):
-            part.query = Lora(part.query, rank=rank)  # type: ignore[assignment]
-            part.value = Lora(part.value, rank=rank)  # type: ignore[assignment]
-    decoder.transformer = Resting(decoder.transformer)
-    return decoder
+def config_of(own: Mapping[str, Tensor], classes: Sequence[str], *, image_size: int = 512) -> SamedConfig:
+    """What a file of one's own says of its sizes; the classes' names and the image's size it does not say."""
+    layers, width = sum(name.startswith("w_a_") for name in own) // 2, own["w_a_000"].shape[1]
+    size = next((size for size in (BASE, LARGE, HUGE) if (size.depth, size.width) == (layers, width)), None)
+    if size is None:
+        raise BadInput(f"updates of {layers} layers of width {width} belong to none of SAM's encoders (B, L, H)")
+    known = len(own["mask_decoder.mask_tokens.weight"]) - 1
+    if known != len(classes):
+        raise BadInput(f"this file has {known} classes beside the background, and {len(classes)} names were given")
+    sized = replace(size, image_size=image_size)
+    return SamedConfig(sized, tuple(classes), rank=len(own["w_a_000"]), decoder_rests="sa_a_000" in own)
 
 
 def lent(config: SamedConfig, base: Mapping[str, Tensor]) -> dict[str, Tensor]:

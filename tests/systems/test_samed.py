@@ -19,7 +19,7 @@ from hilum.systems.samed import ORGANS, Samed, SamedConfig
 from hilum.values.errors import BadInput, UnsupportedPrompt
 from hilum.values.image import Display, Image, Source, from_array
 from hilum.values.prompts import Box, Labels
-from hilum.weights.rename import Mismatch
+from hilum.weights.rename import Mismatch, fill
 
 RESTING = SamedConfig(TINY, taught_size=48, decoder_rests=True)
 
@@ -247,7 +247,26 @@ def test_the_loss_goes_down_and_reaches_all_that_an_unprompted_answer_needs(conf
 
 def test_other_classes_are_refused_by_the_strict_loader():
     other = Samed.seeded(SamedConfig(TINY, classes=("tumour",)), 0)
-    from hilum.weights.rename import fill
-
     with pytest.raises(Mismatch, match="these weights are not this network's"):
         fill(Samed.build(SamedConfig(TINY)), other.network.state_dict())
+
+
+def test_a_file_of_ones_own_opens_with_its_own_classes():
+    system = moved(Samed.seeded(SamedConfig(TINY, classes=("tumour", "cyst"), rank=2), 0))
+    whole = Samed.table.inverse(system.network.state_dict())
+    own = {name: tensor for name, tensor in whole.items() if Samed.carries(name)}
+    base = {name.removeprefix("sam."): tensor for name, tensor in whole.items() if not Samed.carries(name)}
+    opened = Samed.from_files(system.config, own, base)
+    state = system.network.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in opened.network.state_dict().items())
+    assert opened.targets() == ("tumour", "cyst")
+
+
+@pytest.mark.parametrize("tag", Samed.configs)
+def test_sizes_are_read_from_a_file(tag):
+    own = {name: torch.empty(shape, device="meta") for name, shape in Samed.layout(tag).items()}
+    assert samed.config_of(own, ORGANS) == Samed.configs[tag]
+    with pytest.raises(BadInput, match="8 classes beside the background, and 1 names were given"):
+        samed.config_of(own, ("liver",))
+    with pytest.raises(BadInput, match="11 layers of width"):
+        samed.config_of({f"w_a_{n:03d}": own["w_a_000"] for n in range(22)}, ORGANS)
