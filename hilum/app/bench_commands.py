@@ -85,3 +85,46 @@ def frequency(
             bench.write_csv(records, out / f"{name}.csv", force=force)
     if out is not None:
         bench.draw(dict(curves), out / "curve.png", force=force)
+
+
+@app.command("zero-shot")
+def zero_shot(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system that segments, or its tag")],
+    data: Annotated[Path, typer.Option(help="labelled pairs, PNG or NIfTI, as for hilum adapt")],
+    prompts: Annotated[str, typer.Option(help="modes: everything, box, points=N")] = "everything,box,points=1,points=5",
+    by: Annotated[str, typer.Option(metavar="source|label", help="a line of the table for each of these")] = "source",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for table.md and records.csv")] = None,
+    planes: Annotated[int, typer.Option(help="at most this many planes of a volume")] = 5,
+    objects: Annotated[int, typer.Option(help="at most this many objects of a plane, drawn by the seed")] = 20,
+    most: Annotated[int | None, typer.Option(help="at most this many cases of a source, drawn by the seed")] = None,
+    seed: Annotated[int, typer.Option(help="of the cases, objects and clicks drawn")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="replace what is in the folder")] = False,
+) -> None:
+    """What a segmenter finds untrained: all that it proposes (an oracle chooses), by box, by clicks (survey, row 1)."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from .. import registry
+    from ..bench import zero_shot as bench
+    from ..io.atomic import check_target, replacing
+    from ..train import pairs
+    from ..values.errors import BadInput
+
+    if by not in ("source", "label"):
+        raise BadInput(f"--by takes source or label; got {by!r}")
+    wanted = replace(bench.plan_from(prompts), planes=planes, objects=objects, seed=seed)
+    cases = pairs.some(pairs.pairs(data), most, seed=seed)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("table.md", "records.csv"):
+            check_target(out / name, force=force)
+    asked = registry.load(system)
+    plan, said = bench.fitting(asked, wanted)
+    records = list(bench.measure(asked, cases, plan))
+    text = bench.markdown(bench.table(records, by), said)
+    Console().print(text, markup=False, soft_wrap=True)
+    if out is not None:
+        with replacing(out / "table.md", force=force) as temporary:
+            temporary.write_text(f"{asked.tag}\n\n{text}\n", encoding="utf-8")
+        bench.write_csv(records, out / "records.csv", force=force)

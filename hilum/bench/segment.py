@@ -19,13 +19,13 @@ from ..capabilities.look import Look
 from ..capabilities.system import System
 from ..io.atomic import replacing
 from ..parts import interaction
+from ..train.pairs import Pair
 from ..values import progress
 from ..values.answers import Segmentation
 from ..values.errors import BadInput
 from ..values.image import Image
 from ..values.prompts import Box, Points, Spatial
 from .measure import dice, ellipse, interval, otsu, surface_dice
-from ..train.pairs import Pair
 
 SMALLEST = 16  # pixels; below that a box says nothing
 
@@ -225,12 +225,13 @@ def markdown(lines: Sequence[Line]) -> str:
     head = ["source", "objects", "images", *shown]
     rows = [head, ["---"] * len(head)]
     for line in lines:
-        cells = [_cell(line.numbers.get(name)) for name in shown]
+        cells = [cell(line.numbers.get(name)) for name in shown]
         rows.append([line.source, str(line.objects), str(line.images), *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _cell(number: tuple[float, float, float] | None) -> str:
+def cell(number: tuple[float, float, float] | None) -> str:
+    """Mean and interval, or nothing."""
     return "" if number is None else "{:.3f} [{:.3f}, {:.3f}]".format(*number)
 
 
