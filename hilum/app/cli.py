@@ -20,6 +20,7 @@ from .embed import EmbedOptions, embed
 from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
 from .outcome import DEBUG, Told, unexpected
+from .probe import ProbeOptions, probe
 
 app = typer.Typer(name="hilum", cls=Told, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -46,6 +47,7 @@ app.command("card")(taking(CardOptions)(card))
 app.command("inspect")(taking(InspectOptions)(inspection))
 app.command("check")(taking(CheckOptions)(check))
 app.command("adapt")(taking(AdaptOptions)(adapt))
+app.command("probe")(taking(ProbeOptions)(probe))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")

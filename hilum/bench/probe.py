@@ -1,7 +1,6 @@
 """What vectors know without further training: a linear probe and nearest neighbours, cross-validated by group.
 
-The linear probe is multinomial logistic regression on standardised vectors with a ridge (El Banani et al. 2023 take
-the same), fitted by L-BFGS; the neighbours vote by cosine similarity (Wu et al. 2018, sec. 3.4).
+The linear probe is `adapt.probing`'s; the neighbours vote by cosine similarity (Wu et al. 2018, sec. 3.4).
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 
+from ..adapt.probing import fit
 from ..values.errors import BadInput
 from .classes import Labels, Scores, measures
 
@@ -32,20 +31,7 @@ class Result:
 
 def linear(known: Vectors, labels: Labels, asked: Vectors, classes: int, *, ridge: float = 1e-2) -> Scores:
     """Probabilities of the classes by logistic regression; `ridge` is per case, on standardised vectors."""
-    mean, deviation = known.mean(0), known.std(0) + 1e-6
-    known, asked = ((vectors - mean) / deviation for vectors in (known, asked))
-    wanted = np.eye(classes)[labels]
-    dim = known.shape[1]
-
-    def objective(flat: Float[np.ndarray, " _"]) -> tuple[float, Float[np.ndarray, " _"]]:
-        weights, bias = flat[:-classes].reshape(dim, classes), flat[-classes:]
-        logits = known @ weights + bias
-        error = (softmax(logits, axis=1) - wanted) / len(known)
-        loss = -(log_softmax(logits, axis=1) * wanted).sum() / len(known) + ridge / 2 * float((weights**2).sum())
-        return loss, np.concatenate([(known.T @ error + ridge * weights).ravel(), error.sum(0)])
-
-    found = minimize(objective, np.zeros((dim + 1) * classes), jac=True, method="L-BFGS-B").x
-    return softmax(asked @ found[:-classes].reshape(dim, classes) + found[-classes:], axis=1)
+    return softmax(fit(known, labels, tuple(map(str, range(classes))), ridge=ridge).logits(asked), axis=1)
 
 
 def neighbours(known: Vectors, labels: Labels, asked: Vectors, classes: int, *, count: int = 5) -> Scores:

@@ -6,7 +6,7 @@ from ..values.answers import Answer
 from ..values.card import Card
 from ..values.errors import BadInput, UnsupportedPrompt
 from ..values.prompts import Prompt, kind
-from . import embed, segment
+from . import embed, match, segment
 from .look import Ask, Look
 
 VERBS = {
@@ -21,7 +21,8 @@ VERBS = {
 ANSWERS: dict[str, Ask] = {
     "segment": segment.segment,
     "embed": embed.embed,
-}  # verb -> what answers; match, tell and talk come with their first systems
+    "match": match.match,
+}  # verb -> what answers; tell and talk come with their first systems
 AHEAD = {"segment": segment.look_ahead}  # what can be paid for before the first prompt
 
 

@@ -19,10 +19,11 @@ from ..values import contract
 from ..values.card import Card, card_from
 from ..values.image import Image
 from ..values.prompts import Prompt
-from ..weights.adapter import applied, read, tensors
 from ..weights.rename import Table, fill
+from .adapted import Overlay
 from .ask import ahead, answer
 from .look import Executed, Look
+from .match import Probe
 
 if TYPE_CHECKING:
     from ..backends.choose import Backend
@@ -74,6 +75,7 @@ class System(ABC):
         self.config = config
         self.tag = f"{self.card.name}.{tag}"
         self.weights_sha256: str | None = None
+        self.probe: Probe | None = None
         self.backend: Backend | None = None
         self.device = torch.device("cpu")
         self._runs: dict[tuple[int, ...], Callable[[Tensor], Tensor]] = {}  # compiled passes, by shape of the batch
@@ -129,19 +131,11 @@ class System(ABC):
         if weights.base is not None:
             base = load_file(weights.base.path)
             upstream = cast(type[Completed], cls).completed(cls.configs[weights.tag], upstream, base)
-        told = None if weights.adapter is None else read(weights.adapter)
-        if weights.adapter is not None and told is not None:
-            upstream = applied(upstream, tensors(weights.adapter), told)
-        state = {name: tensor.float() for name, tensor in cls.table.apply(upstream).items()}
-        if told is not None and told.branch:
-            from ..parts.frequency import beside_details, with_details
-
-            with torch.device("meta"):
-                with_details(network, told.branch, hidden=told.hidden)
-            state = beside_details(state, told.branch)
-        fill(network, state)
+        overlay = Overlay.of(weights.adapter)
+        state = {name: each.float() for name, each in cls.table.apply(overlay.laid(upstream)).items()}
+        fill(network, overlay.grown(network, state))
         system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
-        system.tag += "" if weights.adapter is None else f"+{weights.adapter.resolve().name}"
+        overlay.on(system)
         system.weights_sha256 = weights.sha256
         return system.placed(device, backend)
 

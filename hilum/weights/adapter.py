@@ -8,7 +8,7 @@ pairs (NAME.lora_A, NAME.lora_B) whose product is added to them (Hu et al. 2021,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ class Adapter:
     """What an adapter's folder says of itself; `scale` multiplies its low-rank products.
 
     `branch` is where a branch of Haar details stands beside the patches, `hidden` its width; both empty without one.
+    `names` are the classes of a probe, whose tensors (weight, bias, mean, deviation) stand on the network's vectors.
     """
 
     system: str
@@ -38,6 +39,7 @@ class Adapter:
     scale: float = 1.0
     branch: str = ""
     hidden: int = 0
+    names: Sequence[str] = ()
     format: int = FORMAT
     version: str = ""
     trained: Mapping[str, Any] = field(default_factory=dict)
