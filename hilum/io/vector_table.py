@@ -38,4 +38,5 @@ def write_parquet(answer: Embedding, path: Path) -> None:
     columns["vector"] = arrow.FixedSizeListArray.from_arrays(flat, answer.vectors.shape[1])
     said = {"schema": SCHEMA, "notice": NOTICE, "axes": answer.axes, "provenance": answer.provenance.as_dict()}
     table = arrow.table(columns).replace_schema_metadata({"hilum": json.dumps(said, ensure_ascii=False)})
-    arrow.parquet.write_table(table, path)
+    with path.open("wb") as stream:
+        arrow.parquet.write_table(table, stream)

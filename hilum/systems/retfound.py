@@ -12,6 +12,7 @@ authors ask of their users; their evaluation code takes the picture as it is.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
@@ -52,6 +53,7 @@ class RetFoundConfig:
     head_norm: Literal["once", "twice"] = "once"
     classes: int = 0
     disc: bool = True  # whether colour photographs are cut to the fundus disc
+    modality: str = ""  # what the weights have seen, DICOM's code, where it is known: photographs OP, OCT OPT
     mask_ratio: float = 0.75  # 0.85 for OCT (the paper's methods; remembered, unverified)
     norm_pixels: bool = False  # the published default: pixels as they are, not by each patch's own range
 
@@ -59,9 +61,9 @@ class RetFoundConfig:
 LARGE = VitConfig(image_size=224, patch=16, dim=1024, depth=24, heads=16)  # ViT-L (the paper's methods)
 DECODER = VitConfig(image_size=224, patch=16, dim=512, depth=8, heads=16)  # He et al. 2022; (remembered, unverified)
 DINO = VitConfig(image_size=224, patch=14, dim=1024, depth=24, heads=16, layer_scale=1e-5)  # timm's dinov2 ViT-L/14
-CFP = RetFoundConfig(encoder=LARGE, decoder=DECODER)
-OCT = replace(CFP, disc=False, mask_ratio=0.85)
-LATER = replace(CFP, head_norm="twice")
+CFP = RetFoundConfig(encoder=LARGE, decoder=DECODER, modality="OP")
+OCT = replace(CFP, disc=False, mask_ratio=0.85, modality="OPT")
+LATER = replace(CFP, head_norm="twice", modality="")
 BY_DINO = RetFoundConfig(encoder=DINO, pool="class", head_norm="twice")
 TINY = RetFoundConfig(
     encoder=VitConfig(image_size=32, patch=8, dim=24, depth=2, heads=3),
@@ -160,7 +162,10 @@ class RetFound(System):
         return self.config.encoder.image_size
 
     def prepare(self, image: Image) -> Image:
-        """8 bit in three channels; what will be cut away is said."""
+        """8 bit in three channels; what will be cut away, and what these weights have not seen, is said."""
+        seen, given = self.config.modality, image.source.modality
+        if seen and given and seen != given:
+            image = image.noted(f"{self.tag} was trained on {seen}; this image says {given}")
         if image.array.dtype == np.uint8 and not image.display.inverted:
             shown = image.with_array(np.broadcast_to(image.array, (3, *image.grid)))
         else:
@@ -216,6 +221,12 @@ class RetFound(System):
         return RetFound(network, config, tag=f"{self.tag.partition('.')[2]}+{classes}").placed(
             str(self.device), "torch"
         )
+
+    def uncut(self) -> Self:
+        """The same system, which takes photographs as they are: for those that are cut already."""
+        other = copy.copy(self)
+        other.config, other.tag = replace(self.config, disc=False), f"{self.tag}+uncut"  # kept looks go by the tag
+        return other
 
     def cut(self, picture: Picture) -> Picture:
         """Cut to the fundus disc and squared, where there is one and these weights want it."""

@@ -103,3 +103,23 @@ def test_guesses_and_losses_are_those_of_transformers(norm_pixels):
     torch.testing.assert_close(masking.removed, theirs.mask)
     torch.testing.assert_close(system.network.guess(pixels, masking), theirs.logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(system.loss(MaskedBatch(pixels, noise)).total, theirs.loss, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_are_those_of_transformers():
+    model = reference(False)
+    system = ours(model, False)
+    generator = torch.Generator().manual_seed(2)
+    pixels = torch.randn(2, 3, 32, 32, generator=generator)
+    noise = torch.rand(2, TINY.encoder.grid**2, generator=generator)
+    model(pixel_values=pixels, noise=noise).loss.backward()
+    system.loss(MaskedBatch(pixels, noise)).total.backward()
+    theirs, mine = dict(model.named_parameters()), dict(system.network.named_parameters())
+    for ours_name, name in {
+        "encoder.patch_embed.proj.weight": "vit.embeddings.patch_embeddings.projection.weight",
+        "encoder.cls_token": "vit.embeddings.cls_token",
+        "encoder.norm.weight": "vit.layernorm.weight",
+        "decoder.mask_token": "decoder.mask_token",
+        "decoder.embed.weight": "decoder.decoder_embed.weight",
+        "decoder.pred.bias": "decoder.decoder_pred.bias",
+    }.items():
+        torch.testing.assert_close(mine[ours_name].grad, theirs[name].grad, atol=1e-5, rtol=1e-4)

@@ -39,6 +39,7 @@ ANSWERS = {
     "answer.json": SEGMENTATION,
     "unsure.npz": UNSURE,
     "vectors.npz": Embedding(np.ones((300, 9), dtype=np.float32), ("image", "dim"), PROVENANCE),
+    "vectors.parquet": Embedding(np.ones((300, 9), dtype=np.float32), ("image", "dim"), PROVENANCE),
 }
 STEPS = ("create", "open", "write", "flush file", "rename", "flush folder")
 

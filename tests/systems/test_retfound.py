@@ -64,6 +64,7 @@ def test_heads_go_by_the_age_of_the_weights():
     assert RetFound.configs["mae_nature_cfp"].head_norm == "once"
     assert RetFound.configs["mae_meh"].head_norm == "twice"
     assert RetFound.configs["mae_nature_oct"].mask_ratio == 0.85
+    assert [config.modality for config in RetFound.configs.values()] == ["OP", "OPT", "", "", "", ""]
 
 
 def test_a_teachers_file_is_recognised_by_its_spelling():
@@ -116,8 +117,18 @@ def test_the_cut_is_said_and_grey_slices_are_not_cut():
     assert any("whole photograph" in note for note in cut.provenance.notes)
     slice_ = from_array(photograph()[:1], modality="OPT")
     assert not any("disc" in note for note in system.ask(slice_).provenance.notes)
-    without = RetFound(system.network, replace(TINY, disc=False))
-    assert np.abs(without.ask(from_array(photograph())).vectors - answer.vectors).max() > 1e-4
+    whole = system.uncut().ask(from_array(photograph(), modality="OP"))
+    assert not any("disc" in note for note in whole.provenance.notes)
+    assert np.abs(whole.vectors - answer.vectors).max() > 1e-4
+
+
+def test_an_image_of_the_other_kind_is_taken_and_said():
+    system = RetFound(RetFound.tiny().network, replace(TINY, modality="OPT"))
+    notes = system.ask(from_array(photograph(), modality="OP")).provenance.notes
+    assert "retfound.tiny was trained on OPT; this image says OP" in notes
+    assert not any(
+        "trained on" in note for note in system.ask(from_array(photograph(), modality="OPT")).provenance.notes
+    )
 
 
 def test_other_depths_are_seen_in_8_bit_by_the_window_and_said():
