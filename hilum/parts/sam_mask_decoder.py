@@ -196,22 +196,24 @@ class TwoWayTransformer(nn.Module):
         queries, keys = self.layers[0](tokens, keys, tokens, key_place)  # the tokens are their own positions
         return self.further(queries, keys, tokens, key_place)
 
-    def further(self, queries: Queries, keys: Keys, tokens: Queries, key_place: Keys) -> tuple[Queries, Keys]:
-        """All after the first layer."""
+    def further(
+        self, queries: Queries, keys: Keys, tokens: Queries, key_place: Keys, wanted: int | None = None
+    ) -> tuple[Queries, Keys]:
+        """All after the first layer; the last attention only for the first tokens, as many as are wanted."""
         for layer in self.layers[1:]:
             queries, keys = layer(queries, keys, tokens, key_place)
+        queries, tokens = queries[:, :wanted], tokens[:, :wanted]
         queries = queries + self.final_attention(queries + tokens, keys + key_place, keys)
         return self.final_norm(queries), keys
 
-    def prepared(self, keys: Keys, key_place: Keys) -> Callable[[Queries], tuple[Queries, Keys]]:
-        """The transformer for any tokens at this image, of which the first layer sees now what it can."""
+    def prepared(self, keys: Keys, key_place: Keys) -> Callable[[Queries, int], tuple[Queries, Keys]]:
+        """The transformer for any tokens at this image, the first of them wanted; it sees now what it can."""
         layer = self.layers[0]
         assert isinstance(layer, TwoWayLayer)
         first = layer.prepared(keys, key_place)
 
-        def attend(tokens: Queries) -> tuple[Queries, Keys]:
-            queries, cells = first(tokens, tokens)
-            return self.further(queries, cells, tokens, key_place)
+        def attend(tokens: Queries, wanted: int) -> tuple[Queries, Keys]:
+            return self.further(*first(tokens, tokens), tokens, key_place, wanted)
 
         return attend
 
@@ -301,7 +303,8 @@ class MaskDecoder(nn.Module):
         attend = transformer.prepared(*image_side(embedding, place, dense, prompts=1))
 
         def answer(sparse: Float[Tensor, "1 t c"], only: slice) -> tuple[Tensor, Tensor]:
-            tokens, cells = attend(self.tokens(sparse))
+            last = range(len(self.mask_heads))[only][-1]
+            tokens, cells = attend(self.tokens(sparse), 2 + last)  # the quality's, and the masks' up to the last one
             return self.drawn(tokens, cells, embedding.shape[-2], only)
 
         return answer
