@@ -35,6 +35,11 @@ from hilum.weights.tables.sam import UPSTREAM
 Law = Literal["uniform", "gaussian"]
 Unit = Literal["share", "pixels"]
 Reading = Literal["mean", "votes", "single"]
+READINGS: dict[Reading, str] = {
+    "mean": "the binary entropy of their mean",
+    "votes": "the binary entropy of their votes",
+    "single": "-p ln p of their mean",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class Manner:
         moved = self.boxes - self.original
         reach = self.reach * (box[1] - box[0] + 1) if self.unit == "share" else np.full(2, self.reach)
         if self.law == "uniform":
-            whole = np.maximum(np.rint(reach), self.reach > 0)  # a tiny box moves too
+            whole = np.maximum(np.rint(reach), self.reach > 0).astype(int)  # a tiny box moves too
             shifts = rng.integers(-whole, whole, size=(moved, 2, 2), endpoint=True).astype(float)
         else:
             shifts = rng.normal(size=(moved, 2, 2)) * reach
@@ -82,7 +87,8 @@ class Manner:
         amount = f"{self.reach:.3g} of the box's side" if self.unit == "share" else f"{self.reach:g} pixels"
         how = {"uniform": f"uniform within ±{amount}", "gaussian": f"normal with deviation {amount}"}[self.law]
         own = ", the drawn one among them" if self.original else ""
-        return f"sam_u asked {asked} with {self.boxes} boxes{own}; each edge moved, {how}, seed {self.seed}"
+        moved = f"each edge moved, {how}, seed {self.seed}"
+        return f"sam_u asked {asked} with {self.boxes} boxes{own}; {moved}; unsure is {READINGS[self.reading]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
