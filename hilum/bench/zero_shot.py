@@ -135,7 +135,8 @@ def _picture(
     generated = masks(look) if plan.everything else None
     for label in (found[index] for index in chosen):
         truth = labels == label
-        floor = dice(truth, ellipse(*interaction.tight_box(truth), truth.shape))
+        low, high = interaction.tight_box(truth)
+        floor = dice(truth, ellipse(low, high, truth.shape))
         blank = Record("", "", 0, label, "", "", 0.0, floor)
         if generated is not None:
             best = max((dice(truth, mask) for mask in generated), default=0.0)
