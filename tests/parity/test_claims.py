@@ -6,7 +6,6 @@ from pathlib import Path
 from parity.kit import OWN, Kit, all_kits
 
 NOT_YET = {  # families whose systems have not landed; a line goes when its test file comes
-    "autosam",
     "biomedclip",
     "biomedgpt",
     "biovilt",
@@ -27,7 +26,6 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "ptunifier",
     "r2gcmn",
     "radfm",
-    "sam-u",
     "universal",
     "universal-swin",
     "xraygpt",
