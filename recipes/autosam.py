@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
@@ -87,11 +88,12 @@ def begun(config: AutoSamConfig, given: argparse.Namespace, seed: int) -> AutoSa
 
 
 def material(given: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
-    """Volumes to train on, drawn by the seed, and those held back: in the pocket setting 30, else all the others."""
+    """Volumes to train on, drawn by the seed, and those held back: at most 30 in the pocket setting, else the rest."""
     folder = hippocampi(Path(given.out)) if given.setting == "pocket" else Path(given.data)
     found = pairs(folder)
     order = np.random.default_rng(plan_of(given).seed).permutation(len(found))
-    held = 30 if given.setting == "pocket" else max(1, len(found) - plan_of(given).volumes)
+    held = max(1, len(found) - plan_of(given).volumes)
+    held = min(30, len(found) // 3) if given.setting == "pocket" else held
     drawn = [found[number] for number in order]
     return drawn[held : held + plan_of(given).volumes], drawn[:held]
 
@@ -100,8 +102,13 @@ def hippocampi(out: Path) -> Path:
     """The Decathlon's hippocampi (CC BY-SA 4.0), unpacked once."""
     folder = out / "hippocampus"
     if not folder.is_dir():
-        with zipfile.ZipFile(data_root() / "hippocampus/hippocampus.zip") as archive:
-            archive.extractall(folder)
+        with (
+            zipfile.ZipFile(data_root() / "hippocampus/hippocampus.zip") as archive,
+            tempfile.TemporaryDirectory(dir=out) as unpacked,
+        ):
+            archive.extractall(unpacked)
+            os.rename(unpacked, folder)
+            os.mkdir(unpacked)  # for its own end
     return folder
 
 
