@@ -1,7 +1,7 @@
 """Quadratic assignment: which node of one graph is which node of the other, when edges count as well as nodes.
 
 Minimise over permutations p: sum_i unary[i, p(i)] + sum of quadratic[e, f] over the edges e = (i, j) of the source and
-f = (p(i), p(j)) of the target (Lawler's form). Up to seven nodes all permutations are tried. Beyond, the cost is made
+f = (p(i), p(j)) of the target (Lawler's form). Up to eight nodes all permutations are tried. Beyond, the cost is made
 linear where one stands and solved by scipy's `linear_sum_assignment`, with an exact line search between (integer
 projected fixed point, Leordeanu et al. 2009); pairs are then exchanged as long as that helps. That is a good answer,
 not a proven one. (`scipy.optimize.quadratic_assignment` solves Koopmans and Beckmann's form only, where quadratic
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-EXACT = 7  # nodes: 5040 permutations
+EXACT = 8  # nodes: 40,320 permutations, which take about as long as the search beyond
 STARTS = 8  # at random
 STEPS = 30  # of the fixed point; it stops by itself long before
 TINY = 1e-12

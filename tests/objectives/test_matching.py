@@ -54,13 +54,13 @@ def test_the_slope_is_the_derivative():
     assert measured == pytest.approx(float((problem.slope(share) * way).sum()), rel=1e-6)
 
 
-def test_beyond_seven_nodes_the_answer_is_the_exact_one_or_near():
-    """Eight nodes can still be enumerated: the heuristic is optimal in most random problems, and never far."""
+def test_the_search_finds_the_exact_answer_or_one_near_it():
+    """Eight nodes can be enumerated: the search is optimal in most random problems, and never far."""
     gaps = []
     for seed in range(20):
         problem = random_problem(seed, 8)
         best = problem.cost(qap.exact(problem)[None])[0]
-        found = problem.cost(qap.solve(problem)[None])[0]
+        found = problem.cost(qap.approximate(problem)[None])[0]
         assert found >= best - 1e-9
         gaps.append((found - best) / abs(best))
     assert np.mean(np.array(gaps) < 1e-9) >= 0.75
@@ -85,7 +85,7 @@ def test_not_worse_than_scipys_solver_where_that_one_applies():
 
 def test_a_true_matching_is_found_again():
     """Nodes of a graph in another order are matched to themselves, at every size."""
-    for nodes in (4, 7, 12):
+    for nodes in (4, 8, 12):
         points = torch.randn(nodes, 16, generator=torch.Generator().manual_seed(nodes))
         order = torch.randperm(nodes, generator=torch.Generator().manual_seed(1))
         source, target = (Graph(x, nearest_edges(x, 3)) for x in (points, points[order]))
@@ -172,7 +172,7 @@ def test_places_and_their_nearest():
 def test_two_views_learn_to_match(graph):
     """A linear encoder that sees noise beside the signal learns to look at the signal: fewer wrong pairs than at birth.
 
-    The layers of messages are trained too; nine nodes go through the heuristic solver.
+    The layers of messages are trained too; nine nodes go through the search.
     """
     torch.manual_seed(0)
     encoder = torch.nn.Linear(12, 8)
