@@ -52,6 +52,14 @@ class Over(Protocol):
         """The system over another one, which is loaded."""
 
 
+@runtime_checkable
+class Trained(Protocol):
+    """A class whose weights files say their own sizes."""
+
+    def trained(self, file: Path) -> System:
+        """The system from such a file."""
+
+
 @cache
 def _found() -> tuple[dict[str, Entry], dict[str, str]]:
     """Entries by name, and what was broken (where -> the sentence that says why)."""
@@ -157,14 +165,11 @@ def weights_of(name: str, weights: str | Path | None = None) -> Weights:
     from .weights import adapter, store
 
     card = find(name).card
+    if adapter.is_adapter(Path(name)):
+        return store.adapted(Path(name), _based(card, store.find(card, tag(name))))
     if weights is not None and Path(weights).suffix:
-        chosen = store.from_file(card, Path(weights), tag(name))
-    elif adapter.is_adapter(Path(name)):
-        chosen = store.adapted(card, Path(name))
-    else:
-        chosen = store.find(card, tag(name) if weights is None else str(weights))
-    listed = card.entry(chosen.tag)
-    return replace(chosen, base=_base(card.name, listed.base)) if listed is not None and listed.base else chosen
+        return _based(card, store.from_file(card, Path(weights), tag(name)))
+    return _based(card, store.find(card, tag(name) if weights is None else str(weights)))
 
 
 def load(
@@ -183,8 +188,10 @@ def load(
             load(asked(name, over), weights=weights, device=device, backend=backend) if isinstance(over, str) else over
         )
         return _asking(name).over(inner)
-    entry, chosen = find(name), weights_of(name, weights)
-    return _class(entry).open(chosen, device=device, backend=backend)
+    found = _class(find(name))
+    if weights is not None and Path(weights).suffix and isinstance(found, Trained):
+        return found.trained(Path(weights)).placed(device, backend)
+    return found.open(weights_of(name, weights), device=device, backend=backend)
 
 
 def asked(name: str, over: str) -> str:
@@ -211,12 +218,16 @@ def _class(entry: Entry) -> type[System]:
         raise Failed(f"the module of {entry.card.name} cannot be imported: {error}") from error
 
 
-def _base(name: str, base: str) -> Weights:
-    """The weights that those of `name` build on; where they are not here, how to get them."""
+def _based(card: Card, weights: Weights) -> Weights:
+    """The weights with those that they build on, where the card says so; if these are not here, how to get them."""
     from .values.errors import WeightsUnavailable
     from .weights import store
 
+    entry = card.entry(weights.tag)
+    if entry is None or not entry.base:
+        return weights
     try:
-        return store.find(card(base), tag(base))
+        base = store.find(find(entry.base).card, tag(entry.base))
     except WeightsUnavailable as error:
-        raise WeightsUnavailable(f"{name} builds on {base}: {error}") from error
+        raise WeightsUnavailable(f"{card.name} builds on {entry.base}: {error}") from error
+    return replace(weights, base=base, sha256=f"{weights.sha256}+{base.sha256}")

@@ -18,7 +18,11 @@ NOT_RUN = {
     "import": "wants a published file of 375 MB",
     "check": "runs on all demo pairs; tests/bench has it",
     "verify": "wants weights that a user brought",
+    "merge": "wants adapters; tests/app/test_adapt.py has it",
+    "my_adapter/": "wants an adapter; tests/app/test_adapt.py has it",
+    "head/": "wants a probe; tests/app/test_probe.py has it",
 }
+QUICK = {"adapt": ["--steps", "1", "--batch", "1", "--method", "head", "--force"]}
 
 
 def lines() -> list[tuple[str, str]]:
@@ -59,6 +63,9 @@ def desk(tmp_path_factory) -> Path:
             Image.fromarray((np.roll(ball[18], 5 * case, 1) * scale).astype(np.uint8)).save(
                 folder / "pairs" / "balls" / kind / f"{case}.png"
             )
+    (folder / "my_cases").symlink_to(folder / "pairs", target_is_directory=True)
+    for name in ("ill", "well"):
+        (folder / "classes" / name).mkdir(parents=True)
     return folder
 
 
@@ -76,9 +83,12 @@ def test_command_on_a_page_works(page, command, desk, monkeypatch):
         if word in words[:2]:
             pytest.skip(reason)
     monkeypatch.chdir(desk)
-    done = CliRunner().invoke(app, [*words, *(["--force"] if words[0] in ("ask", "embed") and "-o" in words else [])])
+    forced = (
+        ["--force"] if words[:2] == ["bench", "frequency"] or (words[0] in ("ask", "embed") and "-o" in words) else []
+    )
+    done = CliRunner().invoke(app, [*words, *forced, *QUICK.get(words[0], [])])
     wanted = next((word for word in ("sam_study", "medsam", "retfound") if word in words[1:2]), None)
-    if wanted and words[0] in ("ask", "embed") and done.exit_code == 1:
+    if wanted and words[0] in ("ask", "embed", "probe") and done.exit_code == 1:
         assert "hilum weights" in done.output, "absent weights must say how to get them"
         return
     assert done.exit_code == 0, f"{page}: {command}\n{done.output}\n{done.exception}"

@@ -25,10 +25,10 @@ MODEL, RECORD = f"model{SUFFIX}", "record.json"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One safetensors file under a tag, with the upstream's tensor names; `sha256` is that of this file.
+    """One safetensors file under a tag, with the upstream's tensor names, and its `sha256`.
 
     `base` are the weights that the file builds on, where it does not hold the whole network; `adapter` is the folder of
-    an adaptation to lay over them, and then `sha256` names both.
+    an adaptation to lay over them. Then `sha256` names all of the files, joined by +.
     """
 
     system: str
@@ -133,13 +133,12 @@ def from_file(card: Card, path: Path, tag: str | None = None) -> Weights:
     return Weights(card.name, tag or tags[0], path, _hash(path, path.stat().st_mtime_ns, path.stat().st_size))
 
 
-def adapted(card: Card, folder: Path) -> Weights:
-    """The weights that an adapter's folder names, with the adapter over them; they must be the very ones."""
+def adapted(folder: Path, base: Weights) -> Weights:
+    """The weights with the adapter of the folder over them; they must be the very ones that it was made for."""
     from hilum.weights import adapter
     from hilum.weights.tensor_file import sha256
 
     told = adapter.read(folder)
-    base = find(card, told.weights)
     if base.sha256 != told.weights_sha256:
         raise BadInput(
             f"{folder.name} was made for {told.system}.{told.weights} with sha256 {told.weights_sha256[:16]}…, and the "
