@@ -22,7 +22,7 @@ SHARES = {
     "ultrasound": 3.0,
     "hippocampus": 2.0,
     "chase": 1.2,
-    "vessels": 12.0,
+    "vessels": 5.0,
     "bodies": 1.5,
     "regions": 3.0,
     "scenes": 3.0,
@@ -31,19 +31,22 @@ SHARES = {
 }
 EASY = ("nuclei", "ultrasound", "hippocampus")
 LARGE = ("bodies", "brain", "scenes")
+SOLID = (*LARGE, "ultrasound", "regions")  # also looked at in parts
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
     """How hard samples are, each 0..1: share of made-up targets, grey-level changes, geometry and box noise, clicks.
 
-    `side` is the crop's, in pixels: the first crops are small, hence cheap."""
+    `side` is the crop's, in pixels: the first crops are small, hence cheap. `thin` weighs the vessels, which take long
+    to learn."""
 
     made: float
     grey: float
     geometry: float
     clicks: float
     side: int = 128
+    thin: float = 1.0
 
     @classmethod
     def after(cls, seen: int, share: float) -> "Course":
@@ -58,6 +61,7 @@ class Course:
             geometry=rise(10, 12),
             clicks=rise(12, 10),
             side=96 if share < 0.7 else 128,
+            thin=2.4 if share < 0.63 else 1.0,
         )
 
 
@@ -202,6 +206,7 @@ def sample(bank: dict[str, Source], rng: np.random.Generator, course: Course, co
     """A batch of `count` crops with prompts."""
     names = [name for name in bank if name in SHARES]
     weight = np.array([SHARES[name] * (1.0 if name in EASY else course.made) for name in names])
+    weight = weight * [course.thin if name == "vessels" else 1.0 for name in names]
     made = [one(bank[names[rng.choice(len(names), p=weight / weight.sum())]], rng, course) for _ in range(count)]
     batch = assemble(made)
     image = recolour(batch.image, rng, course.grey * np.array([each.grey for each in made]))
@@ -225,8 +230,9 @@ def one(source: Source, rng: np.random.Generator, course: Course) -> One:
     """An object of the source, aimed at in some way and prompted in some way."""
     image, labels = source.item(int(rng.integers(len(source))))
     target = labels == 1 if image is None else labels > 127
-    if source.name == "vessels" and target.any():
-        return close(image, target, rng, course)
+    solid = source.name in SOLID and rng.random() < 0.1 * course.clicks
+    if (solid or source.name == "vessels") and target.any():
+        return close((image, labels if image is None else target), target, rng, course, solid=solid)
     aim = aimed(labels if image is None else target, target, rng, course.geometry)
     boxed = source.name == "chase" or rng.random() > (0.45 if source.name in LARGE else 0.35) * course.clicks
     where = view(aim.target, rng, course, boxed=boxed)
@@ -238,14 +244,21 @@ def one(source: Source, rng: np.random.Generator, course: Course) -> One:
     return One(crop, mask, where.box, boxed, clicks)
 
 
-def close(image: np.ndarray | None, target: Bool[np.ndarray, "s s"], rng: np.random.Generator, course: Course) -> One:
-    """One tile of a thin tree by its box, often after a coarse answer; or the tree around one click."""
-    where = tile(target, rng, course.side, course.clicks)
-    crop, share = look((image, target), Aim(target, CONTEXT_EDGES), where.theta, side=course.side, rng=rng)
+def close(
+    seen: tuple[np.ndarray | None, np.ndarray],
+    target: Bool[np.ndarray, "s s"],
+    rng: np.random.Generator,
+    course: Course,
+    *,
+    solid: bool,
+) -> One:
+    """One tile by its box, often after a coarse answer; or all of a thin tree around one click."""
+    where = tile(target, rng, course.side, course.clicks, solid=solid)
+    crop, share = look(seen, Aim(target, CONTEXT_EDGES), where.theta, side=course.side, rng=rng)
     mask = (share > 0.33).float()
     before = coarsened(mask, rng) if where.coarse else None
     mask = boxed_in(mask, where.box) if where.boxed else mask
-    if not mask.any():
+    if not mask.any() and not where.boxed:
         mask[:, course.side // 2, course.side // 2] = 1
     return One(
         crop, mask, where.box, where.boxed, points(mask[0].numpy() > 0.5, rng, course, boxed=where.boxed), before

@@ -66,25 +66,27 @@ class Tile:
     coarse: bool
 
 
-def tile(target: Bool[np.ndarray, "s s"], rng: np.random.Generator, side: int, clicks: float) -> Tile:
+def tile(target: Bool[np.ndarray, "s s"], rng: np.random.Generator, side: int, clicks: float, *, solid: bool) -> Tile:
     """A quarter-turned square around some pixel of the tree, near native resolution, its middle two thirds the box;
-    now and then all of the tree from afar."""
-    if rng.random() < 0.25:
+    now and then all of the tree from afar. Of a solid object a part, always after a coarse answer."""
+    if rng.random() < 0.25 and not solid:
         width = 1.5 * np.exp(rng.normal() * 0.1)
         box = (np.array([-1, -1, 1, 1]) / width + 1) * side / 2 - np.array([0, 0, 1, 1])
         turn = np.rot90(np.eye(2), rng.integers(2)) * rng.choice([-1, 1], (2, 1))
         return Tile(np.concatenate([turn * width, np.zeros((2, 1))], 1), box, rng.random() > 0.4 * clicks, coarse=False)
     ys, xs = np.nonzero(target)
     chosen = rng.integers(len(xs))
-    boxed = rng.random() > 0.25 * clicks
+    boxed = solid or rng.random() > 0.25 * clicks
+    anywhere = boxed and rng.random() < 0.2  # perhaps where nothing is
     width = side * np.exp(rng.uniform(-0.25, 0.35 if boxed else 0.9))
     middle = np.array([xs[chosen], ys[chosen]]) + 0.5 - SIDE / 2 + rng.uniform(-0.3, 0.3, 2) * width * boxed
+    middle = rng.uniform(-SIDE / 2, SIDE / 2, 2) if anywhere else middle
     turn = rng.integers(4) * np.pi / 2
     way = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([rng.choice([-1, 1]), 1])
     theta = np.concatenate([way * width / 2, middle[:, None]], 1) / (SIDE / 2)
     rim = side / 6 * np.exp(rng.normal(size=4) * 0.1)
     box = np.array([rim[0], rim[1], side - 1 - rim[2], side - 1 - rim[3]])
-    return Tile(theta, box, boxed, bool(boxed and rng.random() < 0.5))
+    return Tile(theta, box, boxed, bool(boxed and (solid or rng.random() < 0.5)))
 
 
 def boxed_in(mask: Float[Tensor, "1 h w"], box: Float[np.ndarray, " 4"]) -> Float[Tensor, "1 h w"]:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hilum.parts.crop_choice import best
-from hilum.parts.crop_tiles import closer, seen_in, wants_closer
+from hilum.parts.crop_tiles import POOR, closer, seen_in, shrunk, thin
 from hilum.parts.crop_window import Window
 from hilum.parts.interaction import tight_box
 from hilum.parts.prompt_maps import CropPrompt, box_maps, spots
@@ -111,9 +111,10 @@ class Dialogue:
         return canvas
 
     def _closer(self, drawn: Drawn, box: Float[np.ndarray, "2 2"] | None, clicks: Clicks) -> Drawn:
-        """The same answer, or, where it is thin and was seen from afar, one that was looked at tile by tile."""
-        window = drawn.window
-        if not wants_closer(drawn.logits, window):
+        """The same answer, or one looked at tile by tile: where it is thin, or poor in a box and better so."""
+        window, judged, slim = drawn.window, drawn.features[JUDGED], thin(drawn.logits > 0)
+        poor = box is not None and float(judged.sigmoid()) < POOR
+        if not (shrunk(drawn.logits, window) and (slim or poor)):
             return drawn
         from_afar, scale = self.canvas(drawn), self.manner.scale
 
@@ -126,6 +127,8 @@ class Dialogue:
 
         inner = (window if box is None else Window.around(box, scale=1.0, slimmest=0.0)).within(self.image.shape[1:])
         fine, quality = closer(window, inner, drawn.logits, asked)
+        if not slim and quality < judged:
+            return drawn
         told = drawn.features.clone()
         told[JUDGED], told[DECIDED] = quality, decidedness(fine)
         return Drawn(window, fine, told)

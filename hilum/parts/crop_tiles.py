@@ -1,8 +1,9 @@
 """A closer look at thin answers: tiles of the window near the image's own resolution, each after the coarse answer.
 
-A window of a fixed number of pixels loses what is only a pixel or two wide there: vessels, rims. Where the coarse
-answer is thin and its window was shrunk, tiles are cut from the window, the tile is the box, and what was seen from
-afar is the previous mask. The tiles are laid side by side in the window's own pixels.
+A window of a fixed number of pixels loses what is only a pixel or two wide there: vessels, rims. Where the window was
+shrunk and the coarse answer is thin, or a box was given and the answer is judged poor, tiles are cut from the window,
+the tile is the box, and what was seen from afar is the previous mask. The tiles are laid side by side in the window's
+own pixels.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from hilum.parts.crop_window import Window
 THICK = 7  # crop pixels: a mask that hardly holds squares of this side is thin
 HELD = 0.25  # share of a thin mask that such squares cover at most
 SHRUNK = 1.2  # image pixels per crop pixel from which a closer look can show more
-TILE = 64  # image pixels per tile: a crop pixel is then 3/4 of an image pixel
+POOR = 0.5  # judged Dice of a coarse answer under which a closer look is tried
+TILE = 85  # image pixels per tile, or less: with its surroundings as many as the crop has
 MOST = 100  # tiles at most; of larger windows they are larger
 AT_ONCE = 16  # tiles in one pass
 
@@ -34,9 +36,9 @@ def thin(mask: Bool[Tensor, "s s"]) -> bool:
     return bool(mask.any()) and float((opened * held).sum() / held.sum()) < HELD
 
 
-def wants_closer(logits: Float[Tensor, "s s"], window: Window) -> bool:
-    """A thin answer in a shrunk window."""
-    return max(window.width, window.height) > SHRUNK * logits.shape[-1] and thin(logits > 0)
+def shrunk(logits: Float[Tensor, "s s"], window: Window) -> bool:
+    """Whether the image has more to show than the window's crop does."""
+    return max(window.width, window.height) > SHRUNK * logits.shape[-1]
 
 
 def closer(

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from hilum.parts.crop_dialogue import FEATURES, Clicks, Dialogue, Manner
-from hilum.parts.crop_tiles import closer, seen_in, thin, wants_closer
+from hilum.parts.crop_tiles import closer, seen_in, shrunk, thin
 from hilum.parts.crop_window import Window
 from hilum.parts.prompt_maps import CHANNELS, CropPrompt
 
@@ -35,8 +35,8 @@ def test_lines_are_thin_and_discs_are_not():
 
 def test_a_window_that_was_not_shrunk_has_nothing_more_to_show():
     logits = comb(64, 64) - 0.5
-    assert wants_closer(logits, Window(0, 0, 256, 256))
-    assert not wants_closer(logits, Window(0, 0, 64, 64))
+    assert shrunk(logits, Window(0, 0, 256, 256))
+    assert not shrunk(logits, Window(0, 0, 64, 64))
 
 
 def test_the_pixels_of_a_tile_are_found_in_the_window_around_it():
@@ -68,4 +68,5 @@ def test_lines_that_a_shrunk_window_loses_are_found_by_the_closer_look():
     assert answer.features.shape == (FEATURES,)
     assert answer.logits.shape == (450, 450)
     found, wanted = dialogue.canvas(answer) > 0.5, lines > 0
-    assert 2 * float((found & wanted).sum()) / float(found.sum() + wanted.sum()) > 0.75
+    assert found[wanted].all()
+    assert found.sum() < 2 * wanted.sum()  # in the window of 450 pixels as 128, a line is 3.5 pixels wide at least
