@@ -31,8 +31,12 @@ class RelativePositions(nn.Module):
     ) -> tuple[Float[Tensor, "b heads h w h"], Float[Tensor, "b heads h w w"]]:
         """The bias towards each key row and towards each key column; the query is not scaled here, as published."""
         height, width = query.shape[-3:-1]
-        rows = torch.einsum("bnhwd,hkd->bnhwk", query, distances(self.rows, height))
-        columns = torch.einsum("bnhwd,wkd->bnhwk", query, distances(self.columns, width))
+        down, across = distances(self.rows, height), distances(self.columns, width)
+        if torch.compiler.is_exporting():  # the same as products that OpenVINO makes without moving the queries
+            turned = rearrange(query, "b n h w d -> b n w h d")
+            return query @ down.mT, rearrange(turned @ across.mT, "b n w h k -> b n h w k")
+        rows = torch.einsum("bnhwd,hkd->bnhwk", query, down)
+        columns = torch.einsum("bnhwd,wkd->bnhwk", query, across)
         return rows.contiguous(), columns.contiguous()  # else their sum, which is far larger, would be copied
 
 
@@ -209,12 +213,24 @@ class ImageEncoder(nn.Module):
 
     def tokens(self, pixels: Float[Tensor, "b 3 height width"]) -> Tokens:
         """The tokens before the neck, which classifiers pool."""
-        x = rearrange(self.patches(pixels), "b c h w -> b h w c")
+        x = patch_tokens(self.patches, pixels)
         if self.position is not None:
             x = x + self.resize(self.position, *x.shape[1:3])
         for block in self.blocks:
             x = block(x)
         return x
+
+
+def patch_tokens(patches: nn.Module, pixels: Float[Tensor, "b 3 height width"]) -> Tokens:
+    """One token for each patch.
+
+    Patches do not overlap, so an exported convolution is a linear map of each: OpenVINO would otherwise carry the order
+    in which a convolution leaves its channels through all blocks, and undo it in each.
+    """
+    if not torch.compiler.is_exporting() or type(patches) is not nn.Conv2d:
+        return rearrange(patches(pixels), "b c h w -> b h w c")
+    cells = rearrange(pixels, "b c (h p) (w q) -> b h w (c p q)", p=patches.stride[0], q=patches.stride[1])
+    return F.linear(cells, rearrange(patches.weight, "d c p q -> d (c p q)"), patches.bias)
 
 
 def resize_positions(position: Float[Tensor, "1 h w c"], height: int, width: int) -> Float[Tensor, "1 height width c"]:

@@ -1,5 +1,7 @@
 """The cost of a pass is known before it is paid."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -95,3 +97,17 @@ def test_free_memory_and_threads_are_numbers_that_make_sense(monkeypatch):
     assert free is None or 2**20 < free < 2**50
     monkeypatch.setenv("HILUM_THREADS", "3")
     assert machine.threads() == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own way with freed memory")
+def test_a_tensor_of_megabytes_finds_the_pages_of_the_one_before():
+    import resource
+
+    machine.keep_freed_pages()
+    given = torch.zeros(2 << 20)
+    for _ in range(3):
+        given + 1
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        given + 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2048  # 20 fresh ones would be 40,960

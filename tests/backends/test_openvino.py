@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from hilum.backends import cache, openvino
+from hilum.backends import cache, counting, openvino
 from hilum.backends.agreement import relative_error
 from hilum.backends.openvino import GRAPH, OpenVino
 from hilum.parts.sam import TINY, sam
@@ -44,6 +44,15 @@ def graph(encoder):
 
 def test_the_compiled_encoder_answers_as_torch_does(graph, pixels, reference):
     assert relative_error(openvino.runner(graph, "f32")(pixels), reference) < 1e-5
+
+
+def test_the_form_that_is_exported_is_the_same_on_a_grid_that_is_no_square(encoder):
+    pixels = torch.randn(2, 3, 40, 72, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        plain = encoder(pixels)
+        with counting._as_exported():
+            exported = encoder(pixels)
+    assert relative_error(exported, plain) < 1e-5
 
 
 def test_an_answer_is_not_overwritten_by_the_next(graph, pixels):
