@@ -36,6 +36,8 @@ def adapt(
 ) -> dict[str, Any]:
     """Trains, and writes the adapter; a folder with a training in it goes on where that stopped. Returns the facts."""
     methods.known(wish.method)
+    if "segment" not in system.card.capabilities:
+        raise BadInput(f"{system.card.name} draws no masks to adapt; classes are learned with hilum probe")
     _free(out, force)
     plan = wish.plan or Plan(rate=methods.RATES.get(wish.method, 1e-3))
     train, held = split(pairs(wish.data), wish.held, seed=plan.seed)

@@ -113,3 +113,10 @@ def test_a_branch_of_details_comes_back_through_the_door(tmp_path, monkeypatch):
 
 def trained(system):
     return [(name, each) for name, each in system.network.named_parameters() if each.requires_grad]
+
+
+def test_a_system_without_masks_is_sent_to_the_probe(tmp_path):
+    from hilum.adapt.adaptation import Wish, adapt
+
+    with pytest.raises(BadInput, match="retfound draws no masks to adapt; classes are learned with hilum probe"):
+        adapt(registry.find("retfound").tiny(), Wish(tmp_path), tmp_path / "out")
