@@ -128,11 +128,14 @@ def evaluate(given: argparse.Namespace) -> None:
         print(f"weights after {file.metadata()['samples']} samples; Dice, mean [95 % interval over objects]\n")
     kept = Path(given.out) / "rounds.json"
     if given.again:
-        for source, found in measure(scout, (*scout_cases.UNSEEN, *scout_cases.KNOWN), given.most):
+        for source, found in measure(scout, given.sources or (*scout_cases.UNSEEN, *scout_cases.KNOWN), given.most):
             before = scout_table.load(kept, scout) if kept.exists() else {}
             scout_table.save(kept, before | {source: found})
             print(source, len(found), flush=True)
     rounds = scout_table.load(kept, scout)
+    if given.sources:
+        print("\n".join(scout_table.table(rounds)))
+        return
     lines = scout_table.table(rounds)
     lines.append(scout_table.group(rounds, "never seen", scout_cases.UNSEEN))
     lines.append(scout_table.group(rounds, "known kinds", scout_cases.KNOWN))
@@ -180,6 +183,7 @@ def main() -> None:
     commands.choices["train"].add_argument("--processes", type=int, default=2)
     commands.choices["evaluate"].add_argument("--most", type=int, default=80)
     commands.choices["evaluate"].add_argument("--weights", default=str(WEIGHTS))
+    commands.choices["evaluate"].add_argument("--sources", nargs="*", help="only these, printed and not written")
     commands.choices["evaluate"].add_argument("--kept", dest="again", action="store_false", help="answers as kept")
     given = parser.parse_args()
     given.work(given)

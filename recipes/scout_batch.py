@@ -18,8 +18,8 @@ from hilum.systems.scout import ScoutBatch as Batch
 
 SLOTS = 24
 SHARES = {
-    "nuclei": 3.0,
-    "ultrasound": 3.0,
+    "nuclei": 3.5,
+    "ultrasound": 4.5,
     "hippocampus": 2.0,
     "chase": 1.2,
     "vessels": 5.0,
@@ -60,8 +60,8 @@ class Course:
             grey=rise(8, 12),
             geometry=rise(10, 12),
             clicks=rise(12, 10),
-            side=96 if share < 0.7 else 128,
-            thin=2.4 if share < 0.63 else 1.0,
+            side=96 if share < 0.72 else 128,
+            thin=2.0 if share < 0.85 else 1.2,
         )
 
 
