@@ -117,16 +117,23 @@ def matrix_rate(precision: Precision, backend: BackendName = "torch", *, size: i
     for side in (FULL, size):
         if (found := known.get(f"{backend} {precision} {side}")) is not None:
             return found
-    rate = measured_rate(precision, backend, size=size)
+    rate = measured_rate(precision, backend, size=size, clock=undisturbed)
     remember(precision, backend, size, rate)
     return rate
 
 
-def measured_rate(precision: Precision, backend: BackendName, *, size: int = FULL, runs: int = RUNS) -> float:
+def measured_rate(
+    precision: Precision,
+    backend: BackendName,
+    *,
+    size: int = FULL,
+    runs: int = RUNS,
+    clock: Callable[[Callable[[], object]], float] | None = None,
+) -> float:
     """GFLOP/s of the best of `runs` products of two size x size matrices, measured now."""
     multiply = (torch_product if backend == "torch" else openvino_product)(precision, size)
     multiply()  # the first is a warm-up
-    return 2 * size**3 / min(seconds(multiply) for _ in range(runs)) / 1e9
+    return 2 * size**3 / min((clock or seconds)(multiply) for _ in range(runs)) / 1e9
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -134,6 +141,13 @@ def seconds(work: Callable[[], object]) -> float:
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin
+
+
+def undisturbed(work: Callable[[], object]) -> float:
+    """How long it would have taken alone on the machine, if it kept all threads at work: their seconds, shared."""
+    begin = time.process_time()
+    taken = seconds(work)
+    return min(taken, (time.process_time() - begin) / threads())
 
 
 def torch_product(precision: Precision, size: int) -> Callable[[], object]:

@@ -12,6 +12,7 @@ from statistics import median
 from ..io.atomic import replacing
 from ..values.errors import BadInput
 
+BUSY = 0.05  # of all cores, from which what others take is said aloud
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 
 
@@ -75,16 +76,41 @@ def seconds(value: float) -> str:
     return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
 
 
-def busy() -> str:
-    """What else the machine does, as a sentence for the table's head."""
-    if not (load := getattr(os, "getloadavg", None)):
-        return "the system does not tell what else it was doing"
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of all cores since the machine began: at work, taken by the host; and ours with our children's."""
+
+    clock: float
+    worked: float
+    stolen: float
+    own: float
+
+    @classmethod
+    def now(cls) -> Spent | None:
+        """None where the system does not tell."""
+        own = os.times()
+        try:
+            fields = [int(x) for x in Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:9]]
+        except (OSError, ValueError):
+            return None
+        user, nice, system, _, _, irq, softirq, stolen = (each / os.sysconf("SC_CLK_TCK") for each in fields)
+        return cls(time.perf_counter(), user + nice + system + irq + softirq, stolen, sum(own[:4]))
+
+
+def busy(begin: Spent | None, end: Spent | None) -> str:
+    """What else the machine did between the two, as a sentence for the table's head."""
     count = os.cpu_count() or 1
-    now = load()[0]
-    state = "otherwise idle" if now < 0.3 else f"BUSY: {now:.1f} processes wanted to run on average"
+    if begin is None or end is None:
+        return f"{count} cores; the system does not tell what else it was doing"
+    elapsed = end.clock - begin.clock
+    others = max(0.0, end.worked - begin.worked - (end.own - begin.own)) / elapsed
+    stolen = (end.stolen - begin.stolen) / elapsed
+    state = "otherwise idle" if others + stolen < BUSY * count else "BUSY"
     policy = os.environ.get("OMP_WAIT_POLICY")  # passive slows each prompt by half, active takes cores from OpenVINO
     slow = f"; OMP_WAIT_POLICY={policy}, and unset is fastest" if policy else ""
-    return f"{count} cores, {state} when the run began{slow}"
+    return (
+        f"{count} cores, {state}: other processes took {others:.2f} of them during the run, the host {stolen:.2f}{slow}"
+    )
 
 
 def markdown(head: Sequence[str], lines: Sequence[Line]) -> str:

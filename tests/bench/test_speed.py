@@ -1,9 +1,12 @@
 """The table of speed: ratios by pairs, verdicts, and the page it is put into."""
 
+import sys
+import time
+
 import pytest
 
 from hilum.bench import speed, speed_table
-from hilum.bench.speed_table import Line, Took
+from hilum.bench.speed_table import Line, Spent, Took
 from hilum.values.errors import BadInput
 
 
@@ -73,3 +76,27 @@ def test_the_table_is_markdown():
     text = speed_table.markdown(["a machine"], [Line("look", "1 s", "other: 2 s", "2.00×", "≥ 1.5×", True)])
     assert text.splitlines()[0] == "- a machine"
     assert text.splitlines()[-1] == "| look | 1 s | other: 2 s | 2.00× | ≥ 1.5× | met |"
+
+
+def test_the_table_says_what_others_took_of_the_machine(monkeypatch):
+    monkeypatch.setattr(speed_table.os, "cpu_count", lambda: 2)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    begin = Spent(clock=100.0, worked=50.0, stolen=1.0, own=10.0)
+    alone = speed_table.busy(begin, Spent(clock=110.0, worked=70.0, stolen=1.0, own=30.0))
+    assert alone.startswith("2 cores, otherwise idle")
+    shared = speed_table.busy(begin, Spent(clock=110.0, worked=70.0, stolen=1.0, own=20.0))
+    assert "BUSY: other processes took 1.00 of them" in shared
+    assert "BUSY" in speed_table.busy(begin, Spent(clock=110.0, worked=60.0, stolen=6.0, own=20.0))
+    assert "does not tell" in speed_table.busy(None, None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own count")
+def test_what_this_process_spends_is_counted_as_its_own():
+    before = Spent.now()
+    deadline = time.process_time() + 0.3
+    while time.process_time() < deadline:
+        pass
+    after = Spent.now()
+    assert before is not None
+    assert after is not None
+    assert 0.25 < after.own - before.own < after.worked - before.worked + 0.1
