@@ -12,31 +12,28 @@ random: it shows that the method learns, not how well it does from SAM's.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from autosam_twists import twisted
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scout_data import data_root
 
 from hilum import registry
 from hilum.capabilities.trainable import Sample
 from hilum.parts.sam import BASE, HUGE, LARGE, SamConfig
-from hilum.systems.autosam import HEART, AutoSam, AutoSamConfig, CnnHead, DecoderHead, LinearHead
+from hilum.systems.autosam import HEADING, HEART, AutoSam, AutoSamConfig, CnnHead, DecoderHead, LinearHead
 from hilum.train.pairs import Pair, pairs
 from hilum.train.samples import read_cases
 from hilum.train.score import dice
 from hilum.weights import store
-from hilum.weights.rename import fill
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"vit_b": BASE, "vit_l": LARGE, "vit_h": HUGE}
@@ -189,21 +186,16 @@ class Course:
 def export(system: AutoSam, file: Path) -> None:
     """The whole network under the published names, with the classes in the file's head."""
     state = AutoSam.table.inverse(system.network.state_dict())
-    told = {"config": json.dumps(asdict(system.config)), "recipe": "recipes/autosam.py"}
+    told = {HEADING: system.config.told(), "recipe": "recipes/autosam.py"}
     save_file({name: tensor.cpu().contiguous() for name, tensor in state.items()}, file, told)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", flush=True)
 
 
 def evaluate(given: argparse.Namespace) -> None:
     """Dice of each class in the volumes held back, asked through the system's own door."""
-    file = Path(given.out) / f"{given.head}.safetensors"
-    config = configured(given)
-    with safe_open(file, "pt") as opened:
-        if json.loads(opened.metadata()["config"]) != json.loads(json.dumps(asdict(config))):
-            raise SystemExit(f"{file} was trained with other sizes or classes than these options say")
-    system = AutoSam(AutoSam.build(config), config)
-    fill(system.network, AutoSam.table.apply(load_file(file)))
-    system.network.eval()
+    system = registry.load("autosam", weights=Path(given.out) / f"{given.head}.safetensors", backend="torch")
+    if system.config != configured(given):
+        raise SystemExit("this file was trained with other sizes or classes than these options say")
     found = []
     for pair in material(given)[1][: given.most]:
         image = pair.image()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hilum.parts import sam as parts
 from hilum.parts import sam_mask_decoder as decoder
 from hilum.parts.sam import SamConfig
+from hilum.parts.sam_image_encoder import ImageEncoder
 from hilum.parts.sam_mask_decoder import MaskDecoder
 from hilum.parts.sam_prompt_encoder import FourierFeatures
 
@@ -58,6 +59,18 @@ def class_masks(
     nothing_added = embedding.new_zeros(1, width, 1, 1)
     masks, quality = mask_decoder(embedding, fourier.grid(rows, columns), nothing_said, nothing_added)
     return rearrange(masks[:, 0], "(b k) h w -> b k h w", b=images), rearrange(quality[:, 0], "(b k) -> b k", b=images)
+
+
+class DecoderNetwork(nn.Module):
+    """The encoder, the decoder of folded classes, and its own layer for places."""
+
+    def __init__(self, encoder: ImageEncoder, mask_decoder: MaskDecoder, fourier: FourierFeatures):
+        super().__init__()
+        self.image_encoder, self.mask_decoder, self.fourier = encoder, mask_decoder, fourier
+
+    def head(self, embedding: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k height width"]:
+        """Logits of the classes at four times the embedding's size."""
+        return class_masks(self.mask_decoder, self.fourier, embedding)[0]
 
 
 class GrowingHead(nn.Module):
@@ -103,3 +116,15 @@ class PixelwiseHead(nn.Module):
     def forward(self, embedding: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k height width"]:
         cells = self.upscaling(rearrange(embedding, "b c h w -> b h w c"))
         return self.final(rearrange(cells, "b h w p q r s c -> b c (h p r) (w q s)"))
+
+
+class FeatureNetwork(nn.Module):
+    """The encoder and a head on what it sees."""
+
+    def __init__(self, encoder: ImageEncoder, head: nn.Module):
+        super().__init__()
+        self.image_encoder, self.mask_decoder = encoder, head
+
+    def head(self, embedding: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k height width"]:
+        """Logits of the classes, larger than the embedding."""
+        return self.mask_decoder(embedding)

@@ -11,14 +11,17 @@ Deviation: a picture of one constant value is seen as zeros; the published prepa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
@@ -28,9 +31,7 @@ from hilum.objectives.class_overlap import foreground_dice_loss
 from hilum.objectives.terms import Terms
 from hilum.parts.nearest_resize import nearest_resize
 from hilum.parts.sam import TINY, SamConfig, image_encoder, plain_block
-from hilum.parts.sam_heads import GrowingHead, PixelwiseHead, class_decoder, class_masks
-from hilum.parts.sam_image_encoder import ImageEncoder
-from hilum.parts.sam_mask_decoder import MaskDecoder
+from hilum.parts.sam_heads import DecoderNetwork, FeatureNetwork, GrowingHead, PixelwiseHead, class_decoder
 from hilum.parts.sam_prompt_encoder import FourierFeatures
 from hilum.parts.zoomed_slice import label_map
 from hilum.values.answers import PlaneMask
@@ -38,8 +39,10 @@ from hilum.values.errors import BadInput
 from hilum.values.image import Image
 from hilum.weights.rename import Rule, Table, fill
 from hilum.weights.tables.sam import DECODER, ENCODER
+from hilum.weights.tensor_file import sha256
 
 HEART = ("right ventricle", "myocardium", "left ventricle")  # ACDC's labels 1, 2, 3
+HEADING = "autosam"  # the entry in a file's head
 NOT_SAMS = ("iou", "mask_tokens")  # in the name of what begins at random although SAM has it (the published builder)
 
 
@@ -73,6 +76,19 @@ class AutoSamConfig:
     classes: tuple[str, ...] = HEART
     picture: int = 256  # side in pixels to which pictures are brought first (the published code's --img_size)
 
+    @classmethod
+    def read(cls, told: str) -> Self:
+        """From what `told` wrote."""
+        table = json.loads(told)
+        sam = SamConfig(**{**table["sam"], "global_blocks": tuple(table["sam"]["global_blocks"])})
+        heads = {kind.__name__: kind for kind in (DecoderHead, CnnHead, LinearHead)}
+        kind, sizes = table["head"]
+        return cls(sam, heads[kind](**sizes), tuple(table["classes"]), table["picture"])
+
+    def told(self) -> str:
+        """As text, for the head of a weights file."""
+        return json.dumps({**asdict(self), "head": [type(self.head).__name__, asdict(self.head)]})
+
     def __post_init__(self) -> None:
         if isinstance(self.head, DecoderHead) and self.head.places != self.sam.grid:
             raise ValueError(
@@ -90,30 +106,6 @@ class AutoSamBatch:
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""
         return type(self)(self.pictures.to(device), self.labels.to(device))
-
-
-class DecoderNetwork(nn.Module):
-    """The encoder, the decoder of folded classes, and its own layer for places."""
-
-    def __init__(self, encoder: ImageEncoder, mask_decoder: MaskDecoder, fourier: FourierFeatures):
-        super().__init__()
-        self.image_encoder, self.mask_decoder, self.fourier = encoder, mask_decoder, fourier
-
-    def head(self, embedding: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k height width"]:
-        """Logits of the classes at four times the embedding's size."""
-        return class_masks(self.mask_decoder, self.fourier, embedding)[0]
-
-
-class FeatureNetwork(nn.Module):
-    """The encoder and a head on what it sees."""
-
-    def __init__(self, encoder: ImageEncoder, head: nn.Module):
-        super().__init__()
-        self.image_encoder, self.mask_decoder = encoder, head
-
-    def head(self, embedding: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k height width"]:
-        """Logits of the classes, larger than the embedding."""
-        return self.mask_decoder(embedding)
 
 
 Network = DecoderNetwork | FeatureNetwork
@@ -151,6 +143,26 @@ class AutoSam(System):
         system = cls.seeded(config, seed)
         own = cls.table.inverse(system.network.state_dict())
         fill(system.network, cls.table.apply({**own, **lent(own, sam)}))
+        return system
+
+    @classmethod
+    def trained(cls, file: Path) -> Self:
+        """From a weights file that says its sizes and classes in its own head, as the recipe writes it."""
+        if file.suffix != ".safetensors" or not file.is_file():
+            raise BadInput(f"no safetensors file is at {file}")
+        with safe_open(file, "pt") as opened:
+            told = (opened.metadata() or {}).get(HEADING)
+            if told is None:
+                raise BadInput(
+                    f"{file.name} does not say its sizes and classes: recipes/autosam.py writes files that do"
+                )
+            upstream = {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
+        config = AutoSamConfig.read(told)
+        with torch.device("meta"):
+            network = cls.build(config)
+        fill(network, cls.table.apply(upstream))
+        system = cls(network.eval(), config, tag=file.stem)
+        system.weights_sha256 = sha256(file)
         return system
 
     def costly(self) -> tuple[nn.Module, tuple[int, ...]]:

@@ -1,17 +1,21 @@
 """AutoSAM's heads, what they begin with, what they see and say, at tiny sizes and at the published one."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
+from hilum import registry
 from hilum.capabilities.trainable import Sample
 from hilum.objectives.class_overlap import foreground_dice_loss
 from hilum.parts.sam import BASE, HUGE, LARGE, TINY, sam
 from hilum.parts.sam_heads import ClassTokens, GrowingHead, PixelwiseHead
 from hilum.systems import autosam
 from hilum.systems.autosam import AutoSam, AutoSamConfig, CnnHead, DecoderHead, LinearHead
-from hilum.values.errors import BadInput
+from hilum.values.errors import BadInput, WeightsUnavailable
 from hilum.values.image import Display, Image, from_array
 from hilum.weights.tables.sam import UPSTREAM
 
@@ -84,6 +88,26 @@ def test_what_begins_with_sams_weights(head):
     assert wanted <= taken
     assert kept >= set(after) - {name for name in after if name.startswith("image_encoder.")} - wanted
     assert set(autosam.lent(after, sams)) == wanted | {name for name in after if name.startswith("image_encoder.")}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_file_that_says_its_sizes_is_opened_by_its_name(head, tmp_path):
+    system, file = AutoSam.seeded(config(head), 4), tmp_path / "hearts.safetensors"
+    state = {name: each.contiguous() for name, each in AutoSam.table.inverse(system.network.state_dict()).items()}
+    save_file(state, file, {autosam.HEADING: system.config.told()})
+    opened = registry.load("autosam", weights=file, device="cpu", backend="torch")
+    assert opened.tag == "autosam.hearts"
+    assert opened.config == system.config
+    image = labelled(np.random.default_rng(1)).image
+    assert np.array_equal(opened.ask(image).masks, system.ask(image).masks)
+    assert opened.ask(image).provenance.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    save_file(state, file)
+    with pytest.raises(BadInput, match=r"hearts.safetensors does not say its sizes and classes"):
+        registry.load("autosam", weights=file)
+    with pytest.raises(BadInput, match="no safetensors file is at"):
+        registry.load("autosam", weights=tmp_path / "none.safetensors")
+    with pytest.raises(WeightsUnavailable, match="its paper published none"):
+        registry.load("autosam")
 
 
 def test_another_sams_file_is_refused():
