@@ -18,6 +18,7 @@ from hilum.values.answers import Embedding
 from hilum.values.errors import BadInput, UnsupportedPrompt
 from hilum.values.image import from_array
 from hilum.values.prompts import Box, PlanePrompt
+from hilum.weights.store import Weights
 
 SMALL = ResNetConfig(layers=(1, 1, 1, 1), group_width=4, image_size=64)
 
@@ -67,6 +68,26 @@ def test_sams_file_completes_the_encoder():
     completed = LvmMed.completed(config, own, base)
     assert completed.keys() == whole.keys()
     assert all(completed[name] is (own if name in own else base)[name] for name in completed)
+
+
+def test_opened_from_the_encoders_file_and_sams(tmp_path, monkeypatch):
+    """Two files, one network: embeds as the encoder alone does, and draws."""
+    from safetensors.torch import save_file
+
+    config = LvmMedConfig(replace(TINY, positions=False), decoder=True)
+    monkeypatch.setitem(LvmMed.configs, "vit_b_sam", config)
+    monkeypatch.setitem(LvmMed.configs, "vit_b", replace(config, decoder=False))
+    whole = LvmMed.table.inverse(LvmMed.seeded(config, 1).network.state_dict())
+    own = {name: tensor.contiguous() for name, tensor in whole.items() if LvmMed.carries(name)}
+    sam = SamStudy.table.inverse(SamStudy.tiny(2).network.state_dict())
+    save_file(own, tmp_path / "own.safetensors")
+    save_file({name: tensor.contiguous() for name, tensor in sam.items()}, tmp_path / "sam.safetensors")
+    base = Weights("sam_study", "vit_b", tmp_path / "sam.safetensors", "0")
+    both = LvmMed.open(Weights("lvm_med", "vit_b_sam", tmp_path / "own.safetensors", "1", base), backend="torch")
+    alone = LvmMed.open(Weights("lvm_med", "vit_b", tmp_path / "own.safetensors", "1"), backend="torch")
+    picture = from_array(colour())
+    np.testing.assert_array_equal(both.ask(picture).vectors, alone.ask(picture).vectors)
+    assert both.ask(picture, Box((3, 4), (20, 21))).masks.shape == (1, 37, 53)
 
 
 @pytest.mark.parametrize(("size", "side"), [((37, 53), 64), ((90, 130), 64), ((64, 64), 64), ((1, 7), 20)])
