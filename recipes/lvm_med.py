@@ -25,7 +25,7 @@ from schedule import Cosine
 from torch import Tensor, nn
 
 from hilum.nn.graph import MessagePassing
-from hilum.objectives.matching import Estimator, GraphMatching, local_distance, nearest_places
+from hilum.objectives.matching import Estimator, GraphMatching, local_costs
 from hilum.parts.sam import SamConfig
 from hilum.parts.sam_frame import DEVIATION, MEAN
 from hilum.systems.lvm_med import VIT_B, LvmMed, LvmMedConfig, ResNetConfig, features
@@ -115,12 +115,16 @@ class Pretraining(nn.Module):
         local = self.local_projector(places.flatten(0, 1)).unflatten(0, places.shape[:2])
         return self.global_projector(maps.mean((-2, -1))), local, shown.places(*maps.shape[-2:])
 
-    def local(self, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Float[Tensor, "n n"]:
-        """Distances of the places that are nearest by features, and of those nearest by location."""
-        maps = (one[0], other[0])
+    def local(self, one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> list[Float[Tensor, "g g"]]:
+        """Of each graph: distances of the places that are nearest by features, and of those nearest by location."""
         count = min(self.plan.matches, one[0].shape[1])
-        by_features, by_location = (nearest_places(keys, maps, count=count) for keys in (maps, (one[1], other[1])))
-        return (local_distance(*by_features) + local_distance(*by_location)) / 2
+        graphs = zip(*(each.split(self.plan.graph) for each in (*one, *other)), strict=True)
+        costs = []
+        for features_1, places_1, features_2, places_2 in graphs:
+            maps = (features_1, features_2)
+            both = [local_costs(keys, maps, count=count) for keys in (maps, (places_1, places_2))]
+            costs.append((both[0] + both[1]) / 2)
+        return costs
 
     @torch.no_grad()
     def right(self, views: list[View]) -> float:

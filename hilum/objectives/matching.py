@@ -9,17 +9,20 @@ the incoming gradient (Vlastelica et al. 2020), or in the mean over noisy costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from einops import repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hilum.nn.graph import nearest_edges
 from hilum.objectives.quadratic_assignment import Problem, solve
+
+EPS = 1e-12  # under the root of a squared distance, which may be nothing in black margins
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +140,8 @@ def nearest_places(
     Near by `keys`: the maps themselves, or where the places lie in the uncut image. With `count`, only the places
     whose nearest is nearest of all, in their own order.
     """
-    closest = torch.cdist(*keys).min(dim=2)
+    with torch.no_grad():
+        closest = torch.cdist(*keys).min(dim=2)
     kept = torch.arange(closest.values.shape[1], device=keys[0].device).expand_as(closest.indices)
     if count is not None:
         kept = closest.values.topk(count, largest=False).indices.sort(dim=1).values
@@ -149,10 +153,23 @@ def taken(maps: Float[Tensor, "n p c"], places: Int[Tensor, "n s"]) -> Float[Ten
     return maps.gather(1, places.unsqueeze(-1).expand(-1, -1, maps.shape[-1]))
 
 
-def local_distance(one: Float[Tensor, "n s c"], other: Float[Tensor, "n s c"]) -> Float[Tensor, "n n"]:
-    """Between the matched places of every two images, flattened; per root of their number, so that maps of any size
-    count alike (our choice: the published code takes the plain distance)."""
-    return torch.cdist(one.flatten(1), other.flatten(1)) / one[0].numel() ** 0.5
+def local_costs(
+    keys: tuple[Float[Tensor, "g p k"], Float[Tensor, "g q k"]],
+    maps: tuple[Float[Tensor, "g p c"], Float[Tensor, "g q c"]],
+    *,
+    count: int | None = None,
+) -> Float[Tensor, "g g"]:
+    """Between every image of one graph and every image of the other: how far their places and the nearest ones differ.
+
+    The nearest are looked for anew in every pair, true or not. Were they looked for in the true pairs alone, these
+    would be cheaper by construction, and the matching solved without learning anything.
+    """
+    images = len(maps[0])
+    first, second = ("a p c -> (a b) p c", "b p c -> (a b) p c")
+    paired_keys = (repeat(keys[0], first, b=images), repeat(keys[1], second, a=images))
+    paired_maps = (repeat(maps[0], first, b=images), repeat(maps[1], second, a=images))
+    own, nearest = nearest_places(paired_keys, paired_maps, count=count)
+    return ((own - nearest).square().mean((1, 2)) + EPS).sqrt().unflatten(0, (images, images))
 
 
 class GraphMatching(nn.Module):
@@ -165,13 +182,19 @@ class GraphMatching(nn.Module):
         self.estimator = Estimator()
 
     def forward(
-        self, source: Float[Tensor, "n f"], target: Float[Tensor, "n f"], local: Float[Tensor, "n n"] | None = None
+        self,
+        source: Float[Tensor, "n f"],
+        target: Float[Tensor, "n f"],
+        local: Sequence[Float[Tensor, "g g"]] | None = None,
     ) -> Float[Tensor, ""]:
         """The mean Hamming distance over the graphs."""
         return torch.stack([hamming(found) for found in self.matchings(source, target, local)]).mean()
 
     def matchings(
-        self, source: Float[Tensor, "n f"], target: Float[Tensor, "n f"], local: Float[Tensor, "n n"] | None = None
+        self,
+        source: Float[Tensor, "n f"],
+        target: Float[Tensor, "n f"],
+        local: Sequence[Float[Tensor, "g g"]] | None = None,
     ) -> Iterator[Float[Tensor, "g g"]]:
         """One after the other, of as many images each as a graph takes."""
         if len(source) % self.graph or source.shape != target.shape:
@@ -181,12 +204,23 @@ class GraphMatching(nn.Module):
             )
         for start in range(0, len(source), self.graph):
             own = slice(start, start + self.graph)
-            one, other = (self.passed(nodes[own]) for nodes in (source, target))
-            unary, quadratic = costs(one, other)
-            if local is not None:
-                true = torch.eye(len(unary), device=unary.device)
-                unary = true + self.alpha * (unary - true) + (1 - self.alpha) * local[own, own]
-            yield BlackBoxMatching.apply(unary, quadratic, (one.edges, other.edges), self.estimator)[0]
+            yield self.matched(source[own], target[own], None if local is None else local[start // self.graph])
+
+    def matched(
+        self,
+        source: Float[Tensor, "g f"],
+        target: Float[Tensor, "g f"],
+        local: Float[Tensor, "g g"] | None = None,
+        *,
+        margin: float = 1.0,
+    ) -> Float[Tensor, "g g"]:
+        """One graph beside one other; the margin is for training, not for telling how many are right."""
+        one, other = self.passed(source), self.passed(target)
+        unary, quadratic = costs(one, other, margin=0.0)
+        if local is not None:
+            unary = self.alpha * unary + (1 - self.alpha) * local
+        unary = unary + margin * torch.eye(len(unary), device=unary.device)
+        return BlackBoxMatching.apply(unary, quadratic, (one.edges, other.edges), self.estimator)[0]
 
     def passed(self, nodes: Float[Tensor, "g f"]) -> Graph:
         """The graph of the nodes, after the messages."""

@@ -13,7 +13,7 @@ from hilum.objectives.matching import (
     GraphMatching,
     costs,
     hamming,
-    local_distance,
+    local_costs,
     nearest_places,
     noise,
 )
@@ -164,8 +164,31 @@ def test_places_and_their_nearest():
     assert [part.flatten().tolist() for part in all_of_them] == [[1, 2, 3], [30, 20, 10]]
     two = nearest_places(keys, maps, count=2)
     assert [part.flatten().tolist() for part in two] == [[1, 3], [30, 10]]
-    distance = local_distance(*nearest_places(keys, maps, count=1))
-    assert distance.shape == (1, 1)
+
+
+def test_local_costs_are_those_of_every_pair_by_itself():
+    torch.manual_seed(0)
+    keys, maps = ([torch.randn(3, places, width) for places in (5, 7)] for width in (2, 4))
+    costs_found = local_costs(tuple(keys), tuple(maps), count=2)
+    for a in range(3):
+        for b in range(3):
+            own, near = nearest_places((keys[0][[a]], keys[1][[b]]), (maps[0][[a]], maps[1][[b]]), count=2)
+            assert float(costs_found[a, b]) == pytest.approx(float((own - near).square().mean().sqrt()), rel=1e-5)
+
+
+def test_local_costs_of_unrelated_pictures_do_not_tell_the_true_pairs():
+    """A picture and another one have the same cost in the mean, paired or not: nothing is solved by construction."""
+    torch.manual_seed(0)
+    maps = (torch.randn(40, 9, 4), torch.randn(40, 9, 4))
+    found = local_costs(maps, maps, count=4)
+    true, other = found.diagonal(), found[~torch.eye(40, dtype=torch.bool)]
+    assert abs(float(true.mean() - other.mean())) < 3 * float(other.std()) / 40**0.5
+
+
+def test_local_costs_of_equal_pictures_have_a_finite_slope():
+    maps = torch.zeros(2, 3, 4, requires_grad=True)
+    local_costs((maps, maps), (maps, maps)).sum().backward()
+    assert maps.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("graph", [6, 9])
@@ -194,7 +217,7 @@ def test_local_costs_are_weighed_in_and_reach_the_maps():
     torch.manual_seed(0)
     objective = GraphMatching(MessagePassing(8), neighbours=2, graph=5)
     maps = [torch.randn(5, 6, 3, requires_grad=True) for _ in range(2)]
-    local = local_distance(*nearest_places((maps[0], maps[1]), (maps[0], maps[1])))
+    local = [local_costs((maps[0], maps[1]), (maps[0], maps[1]))]
     nodes = torch.randn(2, 5, 8, requires_grad=True)
     objective(nodes[0], nodes[1], local).backward()
     assert all(each.grad is not None and each.grad.any() for each in (*maps, nodes))
