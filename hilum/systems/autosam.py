@@ -30,7 +30,7 @@ from hilum.capabilities.trainable import Sample
 from hilum.objectives.class_overlap import foreground_dice_loss
 from hilum.objectives.terms import Terms
 from hilum.parts.nearest_resize import nearest_resize
-from hilum.parts.sam import TINY, SamConfig, image_encoder, plain_block
+from hilum.parts.sam import BASE, TINY, SamConfig, image_encoder, plain_block
 from hilum.parts.sam_heads import DecoderNetwork, FeatureNetwork, GrowingHead, PixelwiseHead, class_decoder
 from hilum.parts.sam_prompt_encoder import FourierFeatures
 from hilum.parts.zoomed_slice import label_map
@@ -67,12 +67,15 @@ class LinearHead:
     """SAM's upscaling and a linear map for each pixel."""
 
 
+Head = DecoderHead | CnnHead | LinearHead
+
+
 @dataclass(frozen=True, slots=True)
 class AutoSamConfig:
     """Sizes of SAM (B, L or H), the head, and the classes without the background."""
 
     sam: SamConfig
-    head: DecoderHead | CnnHead | LinearHead = field(default_factory=DecoderHead)
+    head: Head = field(default_factory=DecoderHead)
     classes: tuple[str, ...] = HEART
     picture: int = 256  # side in pixels to which pictures are brought first (the published code's --img_size)
 
@@ -81,7 +84,7 @@ class AutoSamConfig:
         """From what `told` wrote."""
         table = json.loads(told)
         sam = SamConfig(**{**table["sam"], "global_blocks": tuple(table["sam"]["global_blocks"])})
-        heads = {kind.__name__: kind for kind in (DecoderHead, CnnHead, LinearHead)}
+        heads: dict[str, type[Head]] = {kind.__name__: kind for kind in (DecoderHead, CnnHead, LinearHead)}
         kind, sizes = table["head"]
         return cls(sam, heads[kind](**sizes), tuple(table["classes"]), table["picture"])
 
@@ -136,6 +139,16 @@ class AutoSam(System):
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
         return cls.seeded(AutoSamConfig(TINY, DecoderHead(places=TINY.grid), picture=48), seed)
+
+    @classmethod
+    def beside(cls, sizes: SamConfig, targets: tuple[str, ...]) -> dict[str, AutoSamConfig]:
+        """Each of the three heads; the convolutions are narrower where SAM's embedding is."""
+        top = max(1, CnnHead().top * sizes.channels // BASE.channels)
+        return {
+            "decoder": AutoSamConfig(sizes, DecoderHead(places=sizes.grid), targets),
+            "cnn": AutoSamConfig(sizes, CnnHead(top=top), targets),
+            "linear": AutoSamConfig(sizes, LinearHead(), targets),
+        }
 
     @classmethod
     def begun(cls, config: AutoSamConfig, sam: Mapping[str, Tensor], *, seed: int = 0) -> Self:
