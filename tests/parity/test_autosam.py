@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from parity.kit import Kit, close, nearly_same_mask
+from parity.sam_sizes import sam_sizes
 
-from hilum.parts.sam import SamConfig
 from hilum.parts.sam_heads import class_masks
 from hilum.parts.sam_mask_decoder import CrossAttention
 from hilum.systems import autosam
@@ -38,22 +38,7 @@ PERTURBED = {
 def config_of(kit: Kit, head: str) -> AutoSamConfig:
     """The kit's sizes; the two heads on features have an encoder of their own."""
     sizes = kit.sizes
-    sam = SamConfig(
-        width=sizes.dim,
-        depth=sizes.depth,
-        heads=sizes.heads,
-        global_blocks=tuple(sizes.glob),
-        image_size=sizes.img_size,
-        patch=sizes.patch,
-        window=sizes.window,
-        mlp_ratio=sizes.mlp_ratio,
-        channels=sizes.pdim,
-        decoder_depth=sizes.ddepth,
-        decoder_heads=sizes.dheads,
-        decoder_hidden=sizes.mlp,
-        quality_hidden=sizes.iou_hidden,
-        quality_depth=sizes.iou_head_depth,
-    )
+    sam = sam_sizes(sizes, masks=4)
     classes = tuple(f"class {number}" for number in range(1, sizes.num_classes))
     if head == "autosam":
         chosen = DecoderHead(masks=sizes.num_multimask_outputs + 1, places=sizes.pe_grid)

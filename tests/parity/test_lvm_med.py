@@ -6,10 +6,11 @@ from functools import lru_cache
 import pytest
 import torch
 from parity.kit import Kit, close
+from parity.sam_sizes import sam_sizes
 
 from hilum.nn.graph import MessagePassing, nearest_edges
 from hilum.objectives.matching import BlackBoxMatching, Estimator, Graph, costs, hamming, nearest_places
-from hilum.parts.sam import SamBatch, SamConfig
+from hilum.parts.sam import SamBatch
 from hilum.parts.sam_frame import DEVIATION, MEAN
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.systems.lvm_med import Classifier, LvmMed, LvmMedConfig
@@ -26,24 +27,7 @@ MESSAGES = Table(
 
 def config_of(kit: Kit) -> LvmMedConfig:
     sizes = kit.sizes
-    encoder = SamConfig(
-        width=sizes.dim,
-        depth=sizes.depth,
-        heads=sizes.heads,
-        global_blocks=tuple(sizes.glob),
-        image_size=sizes.img_size,
-        patch=sizes.patch,
-        window=sizes.window,
-        mlp_ratio=sizes.mlp_ratio,
-        positions=False,
-        channels=sizes.pdim,
-        mask_hidden=sizes.mask_in,
-        masks=sizes.num_multimask_outputs + 1,
-        decoder_depth=sizes.ddepth,
-        decoder_heads=sizes.dheads,
-        decoder_hidden=sizes.mlp,
-        quality_hidden=sizes.iou_hidden,
-    )
+    encoder = sam_sizes(sizes, positions=False)
     return LvmMedConfig(encoder, decoder=True)
 
 

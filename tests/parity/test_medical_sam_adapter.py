@@ -6,10 +6,10 @@ from functools import lru_cache
 import pytest
 import torch
 from parity.kit import Kit, close
+from parity.sam_sizes import sam_sizes
 
 from hilum.parts.msa import MsaConfig
 from hilum.parts.msa_frame import enlarged
-from hilum.parts.sam import SamConfig
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.systems.medical_sam_adapter import MedicalSamAdapter, MsaBatch
 from hilum.weights.rename import fill
@@ -34,23 +34,7 @@ def wanted(kit: Kit, stem: str) -> None:
 
 def config_of(kit: Kit, version: str, **given) -> MsaConfig:
     sizes = kit.sizes
-    sam = SamConfig(
-        width=sizes.dim,
-        depth=sizes.depth,
-        heads=sizes.heads,
-        global_blocks=tuple(sizes.glob),
-        image_size=sizes.img_size,
-        patch=sizes.patch,
-        window=sizes.window,
-        mlp_ratio=sizes.mlp_ratio,
-        channels=sizes.pdim,
-        mask_hidden=sizes.mask_in,
-        masks=sizes.old_num_multimask_outputs + 1,
-        decoder_depth=sizes.ddepth,
-        decoder_heads=sizes.dheads,
-        decoder_hidden=sizes.mlp,
-        quality_hidden=sizes.iou_hidden,
-    )
+    sam = sam_sizes(sizes, masks=sizes.old_num_multimask_outputs + 1)
     classes = sizes.multimask_output if version == "2024" else 1
     return MsaConfig(
         sam,

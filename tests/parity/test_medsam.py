@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from parity.kit import Kit, close, nearly_same_mask
+from parity.sam_sizes import sam_sizes
 
 from hilum.parts.sam import SamBatch, SamConfig
 from hilum.parts.sam_frame import SamFrame
@@ -26,26 +27,7 @@ SAM_PROMPTS = ("none", "points", "box", "points_box", "mask_points")
 
 def config_of(kit: Kit) -> SamConfig:
     sizes = kit.sizes
-    return SamConfig(
-        width=sizes.dim,
-        depth=sizes.depth,
-        heads=sizes.heads,
-        global_blocks=tuple(sizes.glob),
-        image_size=sizes.img_size,
-        patch=sizes.patch,
-        window=sizes.window,
-        mlp_ratio=sizes.mlp_ratio,
-        positions=sizes.use_abs_pos,
-        channels=sizes.pdim,
-        mask_hidden=sizes.mask_in,
-        masks=sizes.num_multimask_outputs + 1,
-        decoder_depth=sizes.ddepth,
-        decoder_heads=sizes.dheads,
-        decoder_hidden=sizes.mlp,
-        narrowing=sizes.attention_downsample_rate,
-        quality_hidden=sizes.iou_hidden,
-        quality_depth=sizes.iou_head_depth,
-    )
+    return sam_sizes(sizes)
 
 
 def load(system_class, kit: Kit, weights):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from parity.kit import Kit, close, nearly_same_mask
+from parity.sam_sizes import sam_sizes
 
-from hilum.parts.sam import SamBatch, SamConfig
+from hilum.parts.sam import SamBatch
 from hilum.parts.sam_image_encoder import resize_positions
 from hilum.parts.sam_med2d_frame import Med2dFrame, enlarged
 from hilum.parts.sam_other_size import KEPT, at_size_of
@@ -26,25 +27,7 @@ EPS = 1e-7  # of the published metrics
 def config_of(kit: Kit, **changes) -> SamMed2dConfig:
     sizes = kit.sizes
     return SamMed2dConfig(
-        SamConfig(
-            width=sizes.dim,
-            depth=sizes.depth,
-            heads=sizes.heads,
-            global_blocks=tuple(sizes.glob),
-            image_size=sizes.img_size,
-            patch=sizes.patch,
-            window=sizes.window,
-            mlp_ratio=sizes.mlp_ratio,
-            channels=sizes.pdim,
-            mask_hidden=sizes.mask_in,
-            masks=sizes.num_multimask_outputs + 1,
-            decoder_depth=sizes.ddepth,
-            decoder_heads=sizes.dheads,
-            decoder_hidden=sizes.mlp,
-            narrowing=vars(sizes).get("attention_downsample_rate", 2),
-            quality_hidden=sizes.iou_hidden,
-            quality_depth=sizes.iou_head_depth,
-        ),
+        sam_sizes(sizes),
         ratio=sizes.adapter_ratio,
         **changes,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from parity.kit import Kit, close, nearly_same_mask
+from parity.sam_sizes import sam_sizes
 
 from hilum.bench.measure import dice
 from hilum.parts.sam import SamConfig
@@ -44,23 +45,7 @@ class Given(Manner):
 
 def config_of(kit: Kit) -> SamConfig:
     sizes = kit.sizes
-    return SamConfig(
-        width=sizes.dim,
-        depth=sizes.depth,
-        heads=sizes.heads,
-        global_blocks=tuple(sizes.glob),
-        image_size=sizes.img_size,
-        patch=sizes.patch,
-        window=sizes.window,
-        mlp_ratio=sizes.mlp_ratio,
-        channels=sizes.pdim,
-        mask_hidden=sizes.mask_in,
-        masks=sizes.num_multimask_outputs + 1,
-        decoder_depth=sizes.ddepth,
-        decoder_heads=sizes.dheads,
-        decoder_hidden=sizes.mlp,
-        quality_hidden=sizes.iou_hidden,
-    )
+    return sam_sizes(sizes)
 
 
 def load(kit: Kit, weights) -> SamU:

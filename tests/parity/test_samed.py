@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from parity.kit import Kit, close
+from parity.sam_sizes import sam_sizes
 
-from hilum.parts.sam import SamConfig
 from hilum.parts.unprompted import Unprompted
 from hilum.systems import samed
 from hilum.systems.samed import Samed, SamedBatch, SamedConfig
@@ -24,23 +24,7 @@ EDGE = 1e-3  # share of pixels on which two argmaxes may differ
 def config_of(kit: Kit) -> SamedConfig:
     sizes = kit.sizes
     told = json.loads((kit.folder / "config.json").read_text())
-    network = SamConfig(
-        width=sizes.dim,
-        depth=sizes.depth,
-        heads=sizes.heads,
-        global_blocks=tuple(sizes.glob),
-        image_size=sizes.img_size,
-        patch=sizes.patch,
-        window=sizes.window,
-        mlp_ratio=sizes.mlp_ratio,
-        channels=sizes.pdim,
-        mask_hidden=sizes.mask_in,
-        decoder_depth=sizes.ddepth,
-        decoder_heads=sizes.dheads,
-        decoder_hidden=sizes.mlp,
-        quality_hidden=sizes.iou_hidden,
-        quality_depth=sizes.iou_head_depth,
-    )
+    network = sam_sizes(sizes, masks=4)
     classes = tuple(f"class {number}" for number in range(1, sizes.num_classes + 1))
     return SamedConfig(network, classes, rank=sizes.rank, taught_size=sizes.input_size, dice_weight=told["dice_weight"])
 
