@@ -26,6 +26,8 @@ CLOSER = 2  # times that the answer to clicks alone is looked at again, in a win
 OBEDIENCE = 2.0  # logit that a clicked pixel gets at least, on its side of zero
 EVIDENCE = 10  # the channel of the prompt maps that holds the settled evidence
 
+FAINT = 0.25  # share of a crop's pixel that a line must cover to be seen from afar
+
 Network = Callable[[Tensor, CropPrompt], tuple[Tensor, Tensor, Tensor]]  # logits, judged quality, maps
 
 
@@ -81,7 +83,7 @@ class Dialogue:
     def boxed(self, box: Float[np.ndarray, "2 2"], clicks: Clicks, before: Float[Tensor, "h w"] | None = None) -> Drawn:
         """The answer to a box, with whatever else was said, after an answer `before` if there is one."""
         window = Window.around(box, scale=self.manner.scale).holding(clicks.at)
-        return self._closer(self._chosen([window], box, clicks, before), box, clicks)
+        return self._closer(self._chosen([window], box, clicks, before), box, clicks, before)
 
     def unboxed(self, clicks: Clicks) -> Drawn:
         """The answer to clicks alone: windows of several sizes, the best judged candidate, and a closer second look."""
@@ -93,11 +95,11 @@ class Dialogue:
         drawn = self._chosen(windows, None, clicks, None)
         for _ in range(CLOSER):
             drawn = self._followed(self.canvas(drawn), clicks)
-        return self._closer(drawn, None, clicks)
+        return self._closer(drawn, None, clicks, None)
 
     def continued(self, before: Float[Tensor, "h w"], clicks: Clicks) -> Drawn:
         """The answer to clicks without a box after an answer: the window follows that answer."""
-        return self._closer(self._followed(before, clicks), None, clicks)
+        return self._closer(self._followed(before, clicks), None, clicks, before)
 
     def _followed(self, before: Float[Tensor, "h w"], clicks: Clicks) -> Drawn:
         mask = before.numpy() > 0.5
@@ -110,19 +112,23 @@ class Dialogue:
         drawn.window.paste(torch.sigmoid(drawn.logits), canvas)
         return canvas
 
-    def _closer(self, drawn: Drawn, box: Float[np.ndarray, "2 2"] | None, clicks: Clicks) -> Drawn:
-        """The same answer, or one looked at tile by tile: where it is thin, or poor in a box and better so."""
+    def _closer(
+        self, drawn: Drawn, box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
+    ) -> Drawn:
+        """The same answer, or one looked at tile by tile: where it is thin, or poor in a box and better so. What was
+        there before is what the tiles start from: it may have been looked at closely itself."""
         window, judged, slim = drawn.window, drawn.features[JUDGED], thin(drawn.logits > 0)
+        slim = slim or (before is not None and thin(window.cut(before[None], len(drawn.logits))[0] > FAINT))
         poor = box is not None and float(judged.sigmoid()) < POOR
         if not (shrunk(drawn.logits, window) and (slim or poor)):
             return drawn
-        from_afar, scale = self.canvas(drawn), self.manner.scale
+        known, scale = self.canvas(drawn) if before is None else before, self.manner.scale
 
         def asked(tiles: list[Window]) -> tuple[list[Tensor], Tensor]:
             boxes = [tile.corners() for tile in tiles]
             around = [Window.around(corners, scale=scale) for corners in boxes]
             crops = torch.stack([each.cut(self.image, self.manner.side) for each in around])
-            logits, quality, _ = self.network(crops, self._prompt(around, boxes, clicks, from_afar))
+            logits, quality, _ = self.network(crops, self._prompt(around, boxes, clicks, known))
             return [seen_in(*each) for each in zip(logits[:, 0], around, tiles, strict=True)], quality[:, 0]
 
         inner = (window if box is None else Window.around(box, scale=1.0, slimmest=0.0)).within(self.image.shape[1:])

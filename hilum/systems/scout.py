@@ -4,6 +4,7 @@ One object is asked for at a time. A window half as large again as the prompt is
 geometry maps of the prompt and grey-level evidence (`parts.prompt_maps`) lie beside the pixels; a small U-Net answers
 with candidate masks and judges them. Clicks are replayed in the order given, each after the answer to those before it.
 A click alone has no scale: windows of several sizes are tried, the best judged candidate is looked at again up close.
+Thin answers seen from afar, and poor ones to boxes, are looked at again tile by tile (`parts.crop_tiles`).
 The confidence is a calibrated mix of the network's own judgement, the mask's decidedness, and its agreement with the
 ellipse in the box and with the evidence. Trained from nothing by `recipes/scout.py`; the card says on what.
 """
