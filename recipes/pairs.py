@@ -18,7 +18,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-from scout_data import data_root, held_back, rows, window
+from scout_data import Only, data_root, held_back, rows, window
 
 Case = tuple[str, np.ndarray, np.ndarray]  # name, picture, label map
 
@@ -31,25 +31,25 @@ def _opaque(picture: np.ndarray) -> np.ndarray:
     return picture[..., :3] if picture.ndim == 3 else picture
 
 
-def nuclei(root: Path) -> Iterator[Case]:
+def nuclei(root: Path, only: Only = held_back) -> Iterator[Case]:
     images, labels = (zipfile.ZipFile(root / "nuclei" / name) for name in ("images.zip", "labels.zip"))
     for row in rows(root / "nuclei/metadata.csv"):
-        if held_back(row["file"]):
+        if only(row["file"]):
             yield row["file"], _opaque(_opened(images, row["image"])), _opened(labels, row["label"])
 
 
-def breast_ultrasound(root: Path) -> Iterator[Case]:
+def breast_ultrasound(root: Path, only: Only = held_back) -> Iterator[Case]:
     images, masks = (zipfile.ZipFile(root / "ultrasound" / name) for name in ("images.zip", "masks.zip"))
     for row in rows(root / "ultrasound/metadata.csv"):
-        if row["label"] != "normal" and held_back(row["file"]):
+        if row["label"] != "normal" and only(row["file"]):
             parts, _ = ndimage.label(_opened(masks, row["mask"]) > 0)
             yield Path(row["file"]).stem, _opened(images, row["file"]), parts
 
 
-def hippocampus(root: Path) -> Iterator[Case]:
+def hippocampus(root: Path, only: Only = held_back) -> Iterator[Case]:
     archive = zipfile.ZipFile(root / "hippocampus/hippocampus.zip")
     for row in rows(root / "hippocampus/metadata.csv"):
-        if not held_back(row["file"]):
+        if not only(row["file"]):
             continue
         volume, label = (
             np.asarray(nibabel.Nifti1Image.from_bytes(_gunzipped(archive, f"{folder}/{row['file']}")).dataobj)
@@ -69,19 +69,19 @@ def _gunzipped(archive: zipfile.ZipFile, name: str) -> bytes:
     return gzip.decompress(archive.read(name))
 
 
-def _vessels(root: Path, dataset: str) -> Iterator[Case]:
+def _vessels(root: Path, dataset: str, only: Only) -> Iterator[Case]:
     images, masks = (zipfile.ZipFile(root / "retina" / name) for name in ("images.zip", "vessels.zip"))
     for row in rows(root / "retina/metadata.csv"):
-        if row["dataset"] == dataset and (dataset == "DRIVE" or held_back(row["file"])):
+        if row["dataset"] == dataset and only(row["file"]):
             yield Path(row["file"]).stem, _opened(images, row["file"]), _opened(masks, row["vessels"]) > 0
 
 
-def chase_vessels(root: Path) -> Iterator[Case]:
-    yield from _vessels(root, "CHASE")
+def chase_vessels(root: Path, only: Only = held_back) -> Iterator[Case]:
+    yield from _vessels(root, "CHASE", only)
 
 
 def drive_vessels(root: Path) -> Iterator[Case]:
-    yield from _vessels(root, "DRIVE")
+    yield from _vessels(root, "DRIVE", lambda name: True)
 
 
 def chest_lungs(root: Path) -> Iterator[Case]:
@@ -130,6 +130,17 @@ SOURCES = {
 }
 
 
+def write(folder: Path, cases: Iterator[Case]) -> None:
+    """images/NAME.png and labels/NAME.png of every case."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    count = 0
+    for count, (name, picture, label) in enumerate(cases, 1):  # noqa: B007
+        Image.fromarray(picture).save(folder / "images" / f"{name}.png")
+        Image.fromarray(label.astype(np.uint16)).save(folder / "labels" / f"{name}.png")
+    print(f"{folder}: {count} cases")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
@@ -137,14 +148,7 @@ def main() -> None:
     root = data_root()
     for group, sources in SOURCES.items():
         for source in sources:
-            folder = out / group / source.__name__
-            for kind in ("images", "labels"):
-                (folder / kind).mkdir(parents=True, exist_ok=True)
-            count = 0
-            for count, (name, picture, label) in enumerate(source(root), 1):  # noqa: B007
-                Image.fromarray(picture).save(folder / "images" / f"{name}.png")
-                Image.fromarray(label.astype(np.uint16)).save(folder / "labels" / f"{name}.png")
-            print(f"{folder}: {count} cases")
+            write(out / group / source.__name__, source(root))
 
 
 if __name__ == "__main__":

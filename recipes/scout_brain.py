@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from nibabel.processing import conform
 from safetensors import safe_open
 from scipy import ndimage
-from scout_data import Archive, Object2d, window
+from scout_data import Archive, Object2d, Only, window
 
 MARGIN = 20  # voxels of air kept around the head
 
@@ -93,12 +93,13 @@ def threshold(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
                 yield Object2d(np.ascontiguousarray(plane)[..., None], parts == number, f"CT hollow {where}")
 
 
-def bodies(root: Path, rng: np.random.Generator) -> Iterator[Object2d]:
+def bodies(root: Path, rng: np.random.Generator, *, only: Only | None = None) -> Iterator[Object2d]:
     """Large targets: silhouettes of heads and bodies before dark air, and dark hollows inside them (CT lungs, air)."""
     for folder, share in (("brain_mri/images.zip", 0.4), ("vqa_rad/images.zip", 1.0)):
         archive = Archive(root / folder)
         for name in archive.names():
-            if zlib.crc32(f"body {name}".encode()) % 1000 < 1000 * share:
+            wanted = only is None or only(name)
+            if wanted and zlib.crc32(f"body {name}".encode()) % 1000 < 1000 * share:
                 image = archive.image(name)
                 grey = ndimage.gaussian_filter(image.mean(2), 1.5)
                 body = silhouette(grey)

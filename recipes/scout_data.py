@@ -157,11 +157,18 @@ def vessels(
                 yield Object2d(image[part], drawn[part], row["file"])
 
 
-def textures(root: Path, *, share: float = 1.0) -> Iterator[tuple[UInt8[np.ndarray, "h w c"], str]]:
+TEXTURES = ("brain_mri/images.zip", "vqa_rad/images.zip", "wsi/tiles.zip", "ultrasound/images.zip")
+
+
+def textures(
+    root: Path, *, share: float = 1.0, archives: tuple[str, ...] = TEXTURES, only: Only | None = None
+) -> Iterator[tuple[UInt8[np.ndarray, "h w c"], str]]:
     """Images without masks, at most 384 px: brain MR, mixed radiology (VQA-RAD), stained tissue, normal breasts."""
-    for folder in ("brain_mri/images.zip", "vqa_rad/images.zip", "wsi/tiles.zip", "ultrasound/images.zip"):
+    for folder in archives:
         archive = Archive(root / folder)
         for name in archive.names():
+            if only is not None and not only(name):
+                continue
             image = archive.image(name)
             if zlib.crc32(f"use {name}".encode()) % 1000 < 1000 * share:
                 yield from ((tile, name) for tile in tiles(image))

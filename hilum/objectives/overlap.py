@@ -36,10 +36,17 @@ def focal(
     logits: Float[Tensor, "*b h w"], target: Float[Tensor, "*b h w"], *, alpha: float = 0.25, gamma: float = 2.0
 ) -> Float[Tensor, ""]:
     """Cross-entropy weighed by (1 - p)^gamma of the true class (Lin et al. 2017, eq. 5), the mean over pixels."""
+    return focal_map(logits, target, alpha=alpha, gamma=gamma).mean()
+
+
+def focal_map(
+    logits: Float[Tensor, "*b h w"], target: Float[Tensor, "*b h w"], *, alpha: float = 0.25, gamma: float = 2.0
+) -> Float[Tensor, "*b h w"]:
+    """The same, pixel by pixel."""
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     surprise = 1 - torch.exp(-entropy)
     balance = alpha * target + (1 - alpha) * (1 - target)
-    return (balance * surprise**gamma * entropy).mean()
+    return balance * surprise**gamma * entropy
 
 
 def hard_dice(logits: Float[Tensor, "*b h w"], target: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b"]:

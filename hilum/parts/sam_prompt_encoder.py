@@ -52,8 +52,9 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", torch.randn(2, width // 2))
 
     def forward(self, place: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n c"]:
-        """Places are (x, y) in [0, 1]."""
-        angle = 2 * math.pi * ((2 * place - 1) @ self.frequencies)
+        """Places are (x, y) in [0, 1], and kept from autocast, which would round them to 8 bits."""
+        with torch.autocast(place.device.type, enabled=False):
+            angle = 2 * math.pi * ((2 * place - 1) @ self.frequencies)
         return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
     def grid(self, height: int, width: int) -> Float[Tensor, "1 c height width"]:

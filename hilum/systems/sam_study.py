@@ -28,11 +28,24 @@ from hilum.values.image import Image
 from hilum.values.prompts import PlanePrompt
 from hilum.weights.tables.sam import UPSTREAM
 
+POCKET = SamConfig(  # ours: SAM's architecture at a size that trains on two cores; patches of 8 for thin things
+    width=192,
+    depth=6,
+    heads=3,
+    global_blocks=(2, 5),
+    image_size=224,
+    patch=8,
+    window=7,
+    channels=128,
+    decoder_hidden=512,
+    quality_hidden=128,
+)
+
 
 class SamStudy(System):
     """SAM as published."""
 
-    configs: ClassVar[dict[str, SamConfig]] = {"vit_b": BASE, "vit_l": LARGE, "vit_h": HUGE}
+    configs: ClassVar[dict[str, SamConfig]] = {"vit_b": BASE, "vit_l": LARGE, "vit_h": HUGE, "pocket": POCKET}
     table = UPSTREAM
     network: Sam
     sweep = Sweep()
