@@ -43,7 +43,7 @@ def listing(given: ListOptions, said: Said) -> None:
         rows = [{**asdict(card), "weights_here": store.available(card)} for card in cards]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif cards:
-        body = [(card.name, card.family, _takes(card), _here(store.available(card))) for card in cards]
+        body = [(card.name, card.family, takes(card), _here(store.available(card))) for card in cards]
         typer.echo(table.rows(("system", "family", "takes", "weights here"), body))
     else:
         screen.tell("no system has all of that; `hilum list` alone shows every one.")
@@ -58,7 +58,7 @@ def _word(facet: str, value: str | None) -> str | None:
     return value.lower()
 
 
-def _takes(card: Card) -> str:
+def takes(card: Card) -> str:
     """Prompts, and what it does without one."""
     alone = [] if card.default is None else [f"nothing ({card.default})"]
     return ", ".join([*card.accepts, *alone])
