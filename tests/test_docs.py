@@ -19,6 +19,7 @@ NOT_RUN = {
     "check": "runs on all demo pairs; tests/bench has it",
     "verify": "wants weights that a user brought",
     "merge": "wants adapters; tests/app/test_adapt.py has it",
+    "adaptation": "takes hours; tests/bench/test_adaptation.py has it",
     "my_adapter/": "wants an adapter; tests/app/test_adapt.py has it",
     "head/": "wants a probe; tests/app/test_probe.py has it",
 }

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from .bench_adaptation import adaptation
+
 app = typer.Typer(help="Measure systems on labelled cases, beside floors that do not look.", no_args_is_help=True)
+app.command("adaptation")(adaptation)
 
 
 @app.command("segment")

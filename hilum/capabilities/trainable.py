@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
-from torch import nn
+from torch import Tensor, nn
 
 from ..objectives.terms import Terms
+from ..parts.sam import SamConfig
 from ..values.image import Image
 
 
@@ -47,3 +48,19 @@ class Patched(Protocol):
     """A trainable system that says where pixels become patches: the convolution that a side branch may stand beside."""
 
     patches: ClassVar[str]
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A trainable system that begins from a SAM: SAM's tensors, and beside them what SAM does not have, fresh."""
+
+    @classmethod
+    def beside(cls, sizes: SamConfig, targets: tuple[str, ...]) -> Mapping[str, Any]:
+        """Its config around a SAM of these sizes, or several, by the name of the variant ("" for the only one).
+
+        `targets` are the classes of a system that names what it finds; others leave them aside.
+        """
+
+    @classmethod
+    def begun(cls, config: Any, sam: Mapping[str, Tensor], *, seed: int = 0) -> Self:
+        """The system with the tensors of a SAM, under their published names; what is fresh depends on the seed."""

@@ -20,9 +20,7 @@ def prompted_masks(
     dice = 1 - soft_dice(logits.sigmoid(), target)
     best = (focal + dice).argmin(dim=1, keepdim=True)
     missed = (quality - overlap(logits.detach() > 0, target > 0.5)) ** 2
-    return Terms(
-        {"focal": focal.gather(1, best).mean(), "dice": dice.gather(1, best).mean(), "quality": missed.mean()}
-    )
+    return Terms({"focal": focal.gather(1, best).mean(), "dice": dice.gather(1, best).mean(), "quality": missed.mean()})
 
 
 def overlap(masks: Bool[Tensor, "*b h w"], target: Bool[Tensor, "*b h w"]) -> Float[Tensor, "*b"]:

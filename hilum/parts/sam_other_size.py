@@ -2,8 +2,8 @@
 
 As SAM-Med2D's published loader starts a 256-pixel network from SAM's 1024-pixel file: the table of positions is resized
 bilinearly, the tables of relative positions of the blocks that attend to the whole grid along their length. Mask
-tokens, mask heads and quality head are not taken then, but kept as they were, and so is what the file lacks. Names are
-ours.
+tokens, mask heads and quality head are not taken then, nor where the network has fewer masks than the file; they are
+kept as they were, and so is what the file lacks. Names are ours.
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,11 @@ KEPT = ("mask_decoder.tokens.masks", "mask_decoder.mask_heads.", "mask_decoder.q
 
 def at_size_of(own: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `own`, which is a whole network's, taken from `source` where it has them."""
-    strange = source.keys() - own.keys()
+    beyond = source.keys() - own.keys()
+    strange = [name for name in beyond if not name.startswith(KEPT)]
     if strange:
         raise BadInput(f"{len(strange)} of these weights have no place in the network, such as {min(strange)}")
-    other = any(source[name].shape != own[name].shape for name in source)
+    other = bool(beyond) or any(source[name].shape != own[name].shape for name in source)
     taken = {name: fitted(name, source[name], own[name]) for name in source if not (other and name.startswith(KEPT))}
     return {**own, **taken}
 

@@ -31,7 +31,7 @@ from hilum.objectives.overlap import cross_entropy, squared_dice
 from hilum.objectives.terms import Terms
 from hilum.parts.msa import MsaConfig, msa
 from hilum.parts.msa_frame import click, enlarged, nearest, squared
-from hilum.parts.sam import BASE, TINY, Sam
+from hilum.parts.sam import BASE, TINY, Sam, SamConfig
 from hilum.parts.sam_image_encoder import resize_positions
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.values.answers import PlaneMask
@@ -101,7 +101,12 @@ class MedicalSamAdapter(System):
         return system
 
     @classmethod
-    def begun(cls, config: MsaConfig, sam: Mapping[str, Tensor], seed: int = 0) -> Self:
+    def beside(cls, sizes: SamConfig, targets: tuple[str, ...]) -> dict[str, MsaConfig]:
+        """Adapters for pictures."""
+        return {"": MsaConfig(sizes)}
+
+    @classmethod
+    def begun(cls, config: MsaConfig, sam: Mapping[str, Tensor], *, seed: int = 0) -> Self:
         """SAM's published tensors with fresh adapters: where training begins."""
         system = cls.seeded(config, seed)
         whole = cls.table.inverse(system.network.state_dict())

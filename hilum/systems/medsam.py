@@ -10,7 +10,7 @@ published code rounds at random to that grey or the one below; here it may round
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
@@ -27,12 +27,14 @@ from hilum.objectives.overlap import cross_entropy, squared_dice
 from hilum.objectives.terms import Terms
 from hilum.parts.interaction import tight_box
 from hilum.parts.sam import BASE, TINY, Sam, SamBatch, SamConfig, sam
+from hilum.parts.sam_other_size import at_size_of
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.parts.spline_resize import spline_resize
 from hilum.values.answers import PlaneMask
 from hilum.values.errors import UnsupportedPrompt
 from hilum.values.image import Image
 from hilum.values.prompts import PlanePrompt
+from hilum.weights.rename import fill
 from hilum.weights.tables.sam import UPSTREAM
 
 SOFT_TISSUE = (-160.0, 240.0)  # HU: level 40, width 400 (the paper's methods, "Data curation and pre-processing")
@@ -55,6 +57,18 @@ class MedSam(System):
         network = sam(config)
         network.prompt_encoder.requires_grad_(False)
         return network
+
+    @classmethod
+    def beside(cls, sizes: SamConfig, targets: tuple[str, ...]) -> dict[str, SamConfig]:
+        """A SAM itself."""
+        return {"": sizes}
+
+    @classmethod
+    def begun(cls, config: SamConfig, sam: Mapping[str, Tensor], *, seed: int = 0) -> Self:
+        """SAM's tensors, nothing fresh."""
+        system = cls.seeded(config, seed)
+        fill(system.network, at_size_of(system.network.state_dict(), cls.table.apply(sam)))
+        return system
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:

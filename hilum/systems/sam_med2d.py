@@ -10,7 +10,7 @@ Public: code and weights, with adapters (`sam-med2d_b.pth`) and without (FT-SAM)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal, Self
@@ -31,11 +31,12 @@ from hilum.parts.sam import BASE, TINY, Sam, SamBatch, SamConfig, attention, mlp
 from hilum.parts.sam_med2d_adapter import Adapter, Idle
 from hilum.parts.sam_med2d_frame import Med2dFrame, enlarged
 from hilum.parts.sam_med2d_rounds import opening
+from hilum.parts.sam_other_size import at_size_of
 from hilum.values.answers import PlaneMask
 from hilum.values.errors import UnsupportedPrompt
 from hilum.values.image import Image
 from hilum.values.prompts import PlanePrompt
-from hilum.weights.rename import Rule, Table
+from hilum.weights.rename import Rule, Table, fill
 from hilum.weights.tables.sam import UPSTREAM
 
 MASKS = 5  # of an image in a training batch, drawn with replacement (the published training code)
@@ -77,6 +78,18 @@ class SamMed2d(System):
         for name, weight in network.image_encoder.named_parameters():
             weight.requires_grad_(".beside." in name and config.adapters == "used")
         return network
+
+    @classmethod
+    def beside(cls, sizes: SamConfig, targets: tuple[str, ...]) -> dict[str, SamMed2dConfig]:
+        """With adapters."""
+        return {"": SamMed2dConfig(sizes)}
+
+    @classmethod
+    def begun(cls, config: SamMed2dConfig, sam: Mapping[str, Tensor], *, seed: int = 0) -> Self:
+        """SAM's tensors, of another image size too, and fresh adapters."""
+        system = cls.seeded(config, seed)
+        fill(system.network, at_size_of(system.network.state_dict(), cls.table.apply(sam)))
+        return system
 
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:

@@ -40,6 +40,7 @@ from hilum.values.image import Image
 from hilum.weights.rename import fill
 from hilum.weights.tables.samed import SAMED, SAMS
 
+TAUGHT = 224  # pixels of a side (the published preparation)
 WINDOW = (-125.0, 275.0)  # HU (the published preparation)
 ORGANS = (  # in the order of the published preparation and test, which is not that of the paper's table
     "spleen",
@@ -64,7 +65,7 @@ class SamedConfig:
     classes: tuple[str, ...] = ORGANS
     rank: int = 4
     decoder_rests: bool = False  # SAMed_s: the decoder's transformer is SAM's, but for updates
-    taught_size: int = 224  # of the training slices, through which every slice goes
+    taught_size: int = TAUGHT  # of the training slices, through which every slice goes
     dice_weight: float = 0.8
 
     @property
@@ -114,6 +115,11 @@ class Samed(System):
     @classmethod
     def tiny(cls, seed: int = 0) -> Self:
         return cls.seeded(SamedConfig(TINY, taught_size=48), seed)
+
+    @classmethod
+    def beside(cls, sizes: SamConfig, targets: tuple[str, ...]) -> dict[str, SamedConfig]:
+        """These classes; slices are taught at the network's size where that is smaller."""
+        return {"": SamedConfig(sizes, targets, taught_size=min(TAUGHT, sizes.image_size))}
 
     @classmethod
     def begun(cls, config: SamedConfig, base: Mapping[str, Tensor], *, seed: int = 0) -> Self:

@@ -102,7 +102,7 @@ class Run:
             self.course.held.append((0, material.score(self.system)))
         saved = begun = time.monotonic()
         while not self.course.ended:
-            self._step(material)
+            self.step(material)
             if self.course.step % self.plan.every == 0 or self.course.step == self.plan.steps:
                 self._judge(material)
                 heard(self.course)
@@ -117,7 +117,8 @@ class Run:
         self.system.network.eval()  # type: ignore[union-attr]
         return self.course
 
-    def _step(self, material: Material) -> None:
+    def step(self, material: Material) -> None:
+        """One step of the optimiser on samples of the material; what happens depends on the seed and the step."""
         rng = np.random.default_rng([self.plan.seed, self.course.step])
         torch.manual_seed(int(rng.integers(2**31)))
         network: nn.Module = self.system.network  # type: ignore[assignment]

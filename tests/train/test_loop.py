@@ -35,14 +35,14 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(material, tmp_path):
     straight = Run(tiny(), PLAN, tmp_path / "a.safetensors")
     straight.train(material)
     first = Run(tiny(), PLAN, tmp_path / "b.safetensors")
-    step = first._step
+    step = first.step
 
     def killed(given):
         if first.course.step == 4:
             raise KeyboardInterrupt
         step(given)
 
-    first._step = killed
+    first.step = killed
     with pytest.raises(KeyboardInterrupt):
         first.train(material)
     second = Run(tiny(), PLAN, tmp_path / "b.safetensors")
