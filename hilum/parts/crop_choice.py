@@ -2,7 +2,7 @@
 
 The network judges each one; windows that agree with each other speak for an object, as the judge alone does not; a mask
 cut off by its window's border is worth less; among equals the larger one is taken. The weights were chosen on held-back
-images of known kinds (nuclei, breast lesions, hippocampi, brain structures), where they add 0.06 to the judge's Dice.
+images of known kinds (nuclei, breast lesions, hippocampi, heads and bodies), where they add 0.09 to the judge's Dice.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hilum.parts.crop_window import Window
 
-AGREEMENT = 0.5
-LARGER = 0.04  # per unit of the logarithm of the window's side
+AGREEMENT = 0.75
+LARGER = 0.14  # per unit of the logarithm of the window's side
 FRAME = 256  # pixels of the longer side on which masks are compared
 
 

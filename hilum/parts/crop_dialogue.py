@@ -81,9 +81,15 @@ class Dialogue:
     manner: Manner
 
     def boxed(self, box: Float[np.ndarray, "2 2"], clicks: Clicks, before: Float[Tensor, "h w"] | None = None) -> Drawn:
-        """The answer to a box, with whatever else was said, after an answer `before` if there is one."""
+        """The answer to a box, with whatever else was said, after an answer `before` if there is one; but clicks may
+        say that it was wrong altogether: then the answer to box and clicks alone is judged better, and is taken."""
         window = Window.around(box, scale=self.manner.scale).holding(clicks.at)
-        return self._closer(self._chosen([window], box, clicks, before), box, clicks, before)
+        drawn = self._chosen([window], box, clicks, before)
+        if before is not None and len(clicks):
+            afresh = self._chosen([window], box, clicks, None)
+            if afresh.features[JUDGED] > drawn.features[JUDGED]:
+                drawn, before = afresh, None
+        return self._closer(drawn, box, clicks, before)
 
     def unboxed(self, clicks: Clicks) -> Drawn:
         """The answer to clicks alone: windows of several sizes, the best judged candidate, and a closer second look."""
