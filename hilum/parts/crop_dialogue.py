@@ -85,7 +85,7 @@ class Dialogue:
         say that it was wrong altogether: then the answer to box and clicks alone is judged better, and is taken."""
         window = Window.around(box, scale=self.manner.scale).holding(clicks.at)
         drawn = self._chosen([window], box, clicks, before)
-        if before is not None and len(clicks):
+        if before is not None and len(clicks) and not self._lined(before, window):
             afresh = self._chosen([window], box, clicks, None)
             if afresh.features[JUDGED] > drawn.features[JUDGED]:
                 drawn, before = afresh, None
@@ -124,7 +124,7 @@ class Dialogue:
         """The same answer, or one looked at tile by tile: where it is thin, or poor in a box and better so. What was
         there before is what the tiles start from: it may have been looked at closely itself."""
         window, judged, slim = drawn.window, drawn.features[JUDGED], thin(drawn.logits > 0)
-        slim = slim or (before is not None and thin(window.cut(before[None], len(drawn.logits))[0] > FAINT))
+        slim = slim or (before is not None and self._lined(before, window))
         poor = box is not None and float(judged.sigmoid()) < POOR
         if not (shrunk(drawn.logits, window) and (slim or poor)):
             return drawn
@@ -144,6 +144,10 @@ class Dialogue:
         told = drawn.features.clone()
         told[JUDGED], told[DECIDED] = quality, decidedness(fine)
         return Drawn(window, fine, told)
+
+    def _lined(self, before: Float[Tensor, "h w"], window: Window) -> bool:
+        """Whether the answer before was thin, seen from as far as the window."""
+        return thin(window.cut(before[None], self.manner.side)[0] > FAINT)
 
     def _chosen(
         self, windows: Sequence[Window], box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
