@@ -146,8 +146,9 @@ class Dialogue:
         return Drawn(window, fine, told)
 
     def _lined(self, before: Float[Tensor, "h w"], window: Window) -> bool:
-        """Whether the answer before was thin, seen from as far as the window."""
-        return thin(window.cut(before[None], self.manner.side)[0] > FAINT)
+        """Whether the answer before was thin, seen from as far as the window, and the window is far."""
+        seen = window.cut(before[None], self.manner.side)[0]
+        return shrunk(seen, window) and thin(seen > FAINT)
 
     def _chosen(
         self, windows: Sequence[Window], box: Float[np.ndarray, "2 2"] | None, clicks: Clicks, before: Tensor | None
