@@ -69,7 +69,7 @@ CASES = (
         "retina, photograph (JPEG)",
         "skimage",
         "data/retina.jpg",
-        tuple(("--point", f"optic disc={at}") for at in ("230,660", "290,660", "255,610", "255,720")),
+        (("--box", "vessels=60,60:1350,1350"),),
         "retina_mask.png",
         "OP",
     ),

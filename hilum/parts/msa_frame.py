@@ -1,4 +1,4 @@
-"""Medical SAM Adapter's pictures, on their way to the square and back: stretched, 0..1, enlarged by the nearest pixel."""
+"""Medical SAM Adapter's pictures, to the square and back: stretched, 0..1, enlarged by the nearest pixel."""
 
 import numpy as np
 import torch
