@@ -3,7 +3,7 @@
 Lungs on chest films (PNG, a source that scout's training never saw) and hippocampi (NIfTI volumes, held back from it).
 The table goes into docs/adapting.md between its marks.
 
-    python recipes/five_cases.py --method head        # reads $HILUM_DATA, default ../shared/data; about 20 minutes
+    python recipes/five_cases.py        # reads $HILUM_DATA, default ../shared/data; a few minutes
 """
 
 from __future__ import annotations
@@ -80,15 +80,16 @@ def line(kind: str, method: str, out: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/five_cases")
-    parser.add_argument("--method", default="head")
+    parser.add_argument("--methods", nargs="+", default=["head", "lora"])
     given = parser.parse_args()
     lines = [HEAD, "|---|---|---|---|---|---|"]
     for kind, make in (("lungs on chest films, PNG", lungs), ("hippocampi, NIfTI", hippocampi)):
         folder = given.out / make.__name__
         if not folder.exists():
             make(data_root(), folder)
-        lines.append(line(kind, given.method, folder))
-        print(lines[-1], flush=True)
+        for method in given.methods:
+            lines.append(line(kind, method, folder))
+            print(lines[-1], flush=True)
     head, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0] + "\n")
     tail = rest.split(MARKS[1] + "\n")[1]
     PAGE.write_text("\n".join([head + MARKS[0], *lines, MARKS[1], tail]), encoding="utf-8")
