@@ -100,7 +100,6 @@ def _write(system: System, method: methods.Method, facts: dict[str, Any], out: P
         weights=tag,
         weights_sha256=system.weights_sha256 or "",
         method=method.name,
-        scale=method.scale,
         branch=method.branch,
         hidden=method.rank if method.branch else 0,
         version=version("hilum"),

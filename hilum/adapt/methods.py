@@ -29,11 +29,6 @@ class Method:
     before: dict[str, Tensor] = field(default_factory=dict)
     branch: str = ""  # where a branch of details stands
 
-    @property
-    def scale(self) -> float:
-        """Of the low-rank products."""
-        return 1.0
-
 
 def known(name: str) -> str:
     """The method's name, once it is known to be one."""

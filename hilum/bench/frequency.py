@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..capabilities.embed import embed
 from ..capabilities.system import System
 from ..capabilities.trainable import Sample
 from ..io.atomic import replacing
@@ -83,9 +84,7 @@ def features(system: System, image: Image) -> np.ndarray:
     """What the system's encoder made of a picture: its vector, or all the tensors that it remembers, in a row."""
     look = system.look(image)
     if "embed" in system.card.capabilities:
-        answer = system.ask(image) if system.card.default == "embed" else None
-        if answer is not None:
-            return np.asarray(answer.vectors, dtype=np.float64).ravel()  # type: ignore[union-attr]
+        return np.asarray(embed(look, ()).vectors, dtype=np.float64).ravel()
     seen = look.seen(look.prepared().section(), 0)
     parts = [each.float().cpu().numpy().ravel() for name, each in sorted(seen.items()) if each.numel() > 1]
     return np.concatenate(parts).astype(np.float64)

@@ -21,7 +21,6 @@ def told(method):
         "pocket",
         "",
         method.name,
-        method.scale,
         branch=method.branch,
         hidden=method.rank if method.branch else 0,
     )
