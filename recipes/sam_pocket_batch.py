@@ -131,8 +131,10 @@ def of_scene(scene: np.ndarray, rng: np.random.Generator) -> list[Bool[np.ndarra
     return found
 
 
-def sample(bank: dict[str, Source], rng: np.random.Generator, count: int, side: int) -> SamBatch:
-    """`count` pictures, TOGETHER masks of each, opening prompts."""
+def sample(
+    bank: dict[str, Source], rng: np.random.Generator, count: int, side: int, *, boxes: bool = False
+) -> SamBatch:
+    """`count` pictures, TOGETHER masks of each, opening prompts (of boxes alone, where so asked)."""
     names = [name for name in bank if name in SHARES]
     weight = np.array([SHARES[name] for name in names])
     views: list[View] = []
@@ -140,7 +142,7 @@ def sample(bank: dict[str, Source], rng: np.random.Generator, count: int, side: 
         found = view(bank[names[rng.choice(len(names), p=weight / weight.sum())]], rng, side)
         views += [] if found is None else [found]
     image = recolour(torch.stack([each.image for each in views]), rng, np.full(count, 0.8))
-    return batched(views, image.clamp(0, 1), opening(np.concatenate([each.masks for each in views]), rng))
+    return batched(views, image.clamp(0, 1), opening(np.concatenate([each.masks for each in views]), rng, boxes=boxes))
 
 
 def batched(views: list[View], image: Float[Tensor, "b 3 s s"], prompts: SamPrompts) -> SamBatch:
@@ -151,12 +153,12 @@ def batched(views: list[View], image: Float[Tensor, "b 3 s s"], prompts: SamProm
     return SamBatch(pixels, prompts, masks)
 
 
-def opening(masks: Bool[np.ndarray, "n s s"], rng: np.random.Generator) -> SamPrompts:
+def opening(masks: Bool[np.ndarray, "n s s"], rng: np.random.Generator, *, boxes: bool = False) -> SamPrompts:
     """A box for every mask, off by a tenth of its side (appendix A), or one click in each, or several at once."""
-    kind = rng.random()
+    kind = 0.0 if boxes else rng.random()
     if kind < 0.5:
-        boxes = np.stack([interaction.jittered_box(mask, rng) for mask in masks])
-        return SamPrompts(boxes=torch.from_numpy(boxes).float().reshape(-1, 4))
+        around = np.stack([interaction.jittered_box(mask, rng) for mask in masks])
+        return SamPrompts(boxes=torch.from_numpy(around).float().reshape(-1, 4))
     count = 1 if kind < 0.85 else int(rng.integers(2, 7))
     at = np.stack([[clicked(mask, rng) for _ in range(count)] for mask in masks])
     return SamPrompts(torch.from_numpy(at).float(), torch.ones(at.shape[:2], dtype=torch.bool))

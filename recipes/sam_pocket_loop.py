@@ -20,7 +20,7 @@ from scout_loop import Muon, averaged
 from torch import Tensor
 
 from hilum.objectives.overlap import hard_dice
-from hilum.objectives.prompted_masks import prompted_masks
+from hilum.objectives.prompted_masks import PerPixel, entropy, focal, prompted_masks
 from hilum.parts.sam import Sam, SamBatch, SamConfig, sam
 from hilum.parts.sam_prompt_encoder import SamPrompts
 
@@ -40,7 +40,9 @@ class Plan:
     apart: int = 8  # steps that processes go alone before their weights are averaged (local SGD, Stich 2019)
     muon: float = 0.02
     adam: float = 1.5e-3
-    small: float = 0.45  # of the time on views of half the side, which cost a quarter
+    boxes: float = 0.06  # of the time on boxes alone, without corrections: where they point is learnt first
+    plain: float = 0.5  # of the time with cross-entropy for the focal term, which holds a new network at empty masks
+    small: float = 0.5  # of the time on views of half the side, which cost a quarter
     save_every: float = 180.0
     validate_every: float = 1200.0
 
@@ -91,6 +93,14 @@ class Run:
         """How much of the run's time is over, 0..1."""
         return (time.time() - self.plan.begin) / max(self.plan.end - self.plan.begin, 1.0)
 
+    def rounds(self, rng: np.random.Generator) -> int:
+        """Corrections of this step."""
+        return 0 if self.share() < self.plan.boxes else int(rng.choice(3, p=(0.4, 0.35, 0.25)))
+
+    def per_pixel(self) -> PerPixel:
+        """The term of the loss beside Dice, now."""
+        return entropy if self.share() < self.plan.plain else focal
+
     def side(self) -> int:
         """Of the views, now."""
         side = self.plan.config.image_size
@@ -122,7 +132,9 @@ def best(maps: Float[Tensor, "n m h w"], quality: Float[Tensor, "n m"]) -> Float
     return maps[torch.arange(len(maps)), quality.argmax(dim=1)][:, None]
 
 
-def interact(network: Sam, batch: SamBatch, rounds: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+def interact(
+    network: Sam, batch: SamBatch, rounds: int, rng: np.random.Generator, per_pixel: PerPixel = focal
+) -> tuple[Tensor, dict[str, float]]:
     """The mean loss over an opening and its corrections, all on one embedding; numbers of the first and last round."""
     side = batch.pixels.shape[-1]
     with torch.autocast("cpu", torch.bfloat16):
@@ -130,7 +142,7 @@ def interact(network: Sam, batch: SamBatch, rounds: int, rng: np.random.Generato
     total, numbers = embedding.new_zeros((), dtype=torch.float32), dict[str, float]()
     for number in range(1 + rounds):
         logits, quality, low = answered(network, embedding.float(), batch.prompts, side)
-        terms = prompted_masks(logits, quality, batch.masks)
+        terms = prompted_masks(logits, quality, batch.masks, per_pixel)
         total = total + terms.total / (1 + rounds)
         guess = best(logits, quality).detach()
         numbers = numbers or terms.numbers() | {"first": float(hard_dice(guess, batch.masks).mean())}
@@ -142,7 +154,7 @@ def interact(network: Sam, batch: SamBatch, rounds: int, rng: np.random.Generato
 
 def step(run: Run, batch: SamBatch, rng: np.random.Generator) -> dict[str, float]:
     """One step of both optimisers."""
-    total, numbers = interact(run.network, batch, int(rng.choice(3, p=(0.4, 0.35, 0.25))), rng)
+    total, numbers = interact(run.network, batch, run.rounds(rng), rng, run.per_pixel())
     for optimizer in (run.muon, run.adam):
         optimizer.zero_grad(set_to_none=False)
     total.backward()
@@ -204,7 +216,8 @@ def train(rank: int, plan: Plan) -> None:
     trace: list[dict[str, float]] = []
     while agreed(plan) < plan.end:
         for _ in range(plan.apart):
-            trace.append(step(run, batches.sample(known, rng, plan.pictures, run.side()), rng))
+            boxes = run.share() < plan.boxes
+            trace.append(step(run, batches.sample(known, rng, plan.pictures, run.side(), boxes=boxes), rng))
             run.steps, run.seen = run.steps + 1, run.seen + plan.pictures * plan.processes
         together(run)
         if rank == 0:

@@ -87,6 +87,7 @@ def modality_of(name: str) -> str | None:
 ALL = registry.names()
 SEGMENTERS = registry.names(capability="segment")
 EMBEDDERS = registry.names(capability="embed")
+MATCHERS = registry.names(capability="match", accepts="labels")
 SPATIAL = [
     (name, kind)
     for name in SEGMENTERS

@@ -40,13 +40,24 @@ def ask(given: AskOptions, said: Said) -> None:
     screen.tell(SENTENCE)
     with screen.shown():
         paths = asked.words.images
-        if len(paths) > 1 and "question" not in asked.kinds:
+        if len(paths) > 1 and not _together(asked):
             _each(asked)
             return
         target = Target(paths, given.output, given.preview)
         _free(target, given)
         images = [_read(asked, path) for path in paths]
         _finish(asked, target, _system(asked, images[0], target), images)
+
+
+def _together(asked: Asked) -> bool:
+    """Whether the images are asked about as one: by a question, or with labels by a system that takes several."""
+    if "question" in asked.kinds or asked.words.system is None or "labels" not in asked.kinds:
+        return "question" in asked.kinds
+    from .. import registry
+    from ..capabilities.match import Several
+
+    made: object = registry.find(asked.words.system).system_class()
+    return isinstance(made, Several) and (made.together == 0 or 1 < len(asked.words.images) <= made.together)
 
 
 def _each(asked: Asked) -> None:

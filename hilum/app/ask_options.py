@@ -30,7 +30,12 @@ class AskOptions:
         list[str] | None,
         Option("--scribble", metavar="FILE", help="Strokes on the same grid: 1 or green inside, 2 or red outside."),
     ] = None
-    labels: Annotated[list[str] | None, Option("--labels", metavar='"A, B"', help="Names of classes.")] = None
+    labels: Annotated[
+        list[str] | None, Option("--labels", metavar='"A, B"', help="Names of classes, or FILE.json with their texts.")
+    ] = None
+    template: Annotated[
+        list[str] | None, Option("--template", metavar='"A FILM OF {}"', help="How a label is said; may be repeated.")
+    ] = None
     over: Annotated[
         str | None, Option(metavar="SYSTEM", help="Which system the named one asks, where it asks one (sam_u).")
     ] = None

@@ -60,6 +60,10 @@ def understood(given: AskOptions, said: Said) -> Asked:
     space: options.PromptSpace = "patient" if given.mm else "voxel"
     prompts = [READERS[option][1](text, space) for option, text in said]
     kinds = [READERS[option][0] for option, _ in said]
+    if given.template:
+        prompts = [_said(prompt, tuple(given.template)) for prompt in prompts]
+        if "labels" not in kinds:
+            raise BadInput("--template says how labels are said: give --labels with it.")
     if words.question is not None:
         from ..values.prompts import Question
 
@@ -73,6 +77,12 @@ def understood(given: AskOptions, said: Said) -> Asked:
     elif given.over is not None:
         raise BadInput(f"--over {given.over}: name the system that asks it first, such as hilum ask sam_u IMAGE.")
     return asked
+
+
+def _said(prompt: Any, templates: tuple[str, ...]) -> Any:
+    from ..values.prompts import Labels
+
+    return options.with_templates(prompt, templates) if isinstance(prompt, Labels) else prompt
 
 
 def _refuse(name: str, kinds: tuple[str, ...]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..values.errors import BadInput
@@ -65,13 +67,62 @@ def _click(text: str, option: str, inside: bool, space: PromptSpace) -> Points:
 
 
 def labels(text: str, space: PromptSpace = "voxel") -> Labels:
-    """`a, b, c`: names of classes, separated by commas."""
+    """`a, b, c`: names of classes, separated by commas; or FILE.json with the texts of each."""
+    if text.strip().endswith(".json"):
+        return _written(Path(text.strip()))
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if not names:
         raise BadInput(f"--labels {text!r}: at least one name is wanted, such as --labels 'liver, spleen'.")
+    return _labels(names, f"--labels {text!r}")
+
+
+def with_templates(said: Labels, templates: tuple[str, ...]) -> Labels:
+    """The labels with the user's templates, each with a place {} for the name."""
+    from dataclasses import replace
+
+    try:
+        return replace(said, templates=templates)
+    except ValueError as error:
+        raise BadInput(f"--template: {str(error).removeprefix('labels: ')}.") from error
+
+
+def _labels(
+    names: tuple[str, ...],
+    given: str,
+    *,
+    texts: tuple[tuple[str, ...], ...] = (),
+    opposites: tuple[tuple[str, ...], ...] = (),
+) -> Labels:
     from ..values.prompts import Labels
 
-    return Labels(names)
+    try:
+        return Labels(names, texts=texts, opposites=opposites)
+    except ValueError as error:
+        raise BadInput(f"{given}: {str(error).removeprefix('labels: ')}.") from error
+
+
+def _written(file: Path) -> Labels:
+    """{"pneumonia": ["signs of pneumonia", "consolidation"], "oedema": {"texts": [...], "opposites": [...]}, ...}."""
+    wanted = '{"pneumonia": ["signs of pneumonia"], "oedema": {"texts": ["oedema"], "opposites": ["no oedema"]}}'
+    try:
+        table = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"--labels {file}: {(error.strerror or 'cannot be read').lower()}.") from error
+    except ValueError as error:
+        raise BadInput(f"--labels {file}: not JSON ({error}); wanted {wanted}") from error
+    if not isinstance(table, dict) or not table:
+        raise BadInput(f"--labels {file}: wanted a name with its texts for each class, such as {wanted}")
+    told = [each if isinstance(each, dict) else {"texts": each} for each in table.values()]
+    for name, each in zip(table, told, strict=True):
+        known = all(key in ("texts", "opposites") and _all_texts(value) for key, value in each.items())
+        if not known:
+            raise BadInput(f"--labels {file}: {name} wants texts and opposites, lists of texts, such as {wanted}")
+    texts, opposites = (tuple(tuple(each.get(key, ())) for each in told) for key in ("texts", "opposites"))
+    return _labels(tuple(table), f"--labels {file}", texts=texts, opposites=opposites)
+
+
+def _all_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) and each.strip() for each in value)
 
 
 def named(text: str, given: str) -> tuple[str | None, str]:

@@ -123,6 +123,7 @@ def _candidate(system: str, entry: WeightsEntry) -> Candidate:
         licence=entry.licence,
         source=entry.source,
         spelling=partial(_spelling, system),
+        beside=tuple(entry.beside),
     )
 
 

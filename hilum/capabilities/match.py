@@ -1,20 +1,61 @@
-"""Match: an image against classes, a score for each. So far by a probe, a linear layer on a frozen encoder."""
+"""Match: images against labels, a score for each; or against the classes of a probe on a frozen encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from ..values.answers import Scores
 from ..values.errors import BadInput
-from ..values.prompts import Prompt
+from ..values.image import Image
+from ..values.prompts import Labels, Prompt
 from .embed import embed
 
 if TYPE_CHECKING:
-    from .look import Look
+    from .look import Look, Seen
+
+TOLD = 3  # texts of a label that the provenance repeats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """What a system makes of labels: its raw similarity of each, that by its own softmax, and the texts it compared."""
+
+    similarity: Float[np.ndarray, " labels"]
+    softmax: Float[np.ndarray, " labels"]
+    texts: Sequence[Sequence[str]]
+
+
+@runtime_checkable
+class Several(Protocol):
+    """What says how many pictures one question may be about: 2 takes a prior, 0 any number (a bag of tiles)."""
+
+    together: ClassVar[int]
+
+
+class Matcher(Several, Protocol):
+    """A system that compares pictures with texts, each picture as it is shown in radiological orientation."""
+
+    def prepare(self, image: Image) -> Image:
+        """The whole image brought to the system's input contract on the same grid; conversions are noted."""
+
+    def see(self, plane: Image) -> Seen:
+        """The costly pass over one plane (c, h, w)."""
+
+    def matched(self, seen: Sequence[Seen], labels: Labels) -> Matched:
+        """The labels by what was seen in each picture, in the order given; texts, pooling and score as the paper's."""
+
+
+@runtime_checkable
+class Worded(Protocol):
+    """A system whose texts have vectors in the space of its pictures' vectors (`Embedder.vector`)."""
+
+    def worded(self, texts: Sequence[str]) -> Float[np.ndarray, "n dim"]:
+        """One vector for each text, as the paper pools it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +80,43 @@ class Probed(Protocol):
 
 
 def match(look: Look, prompts: tuple[Prompt, ...]) -> Scores:
+    """Labels by the system's own texts and score; without labels the classes of its probe."""
+    if not prompts:
+        return _probed(look)
+    labels = prompts[-1]
+    if len(prompts) > 1 or not isinstance(labels, Labels):
+        raise BadInput(f"{look.system.card.name} takes all its labels at once, and no other prompt beside them")
+    system = cast(Matcher, look.system)
+    _checked(look, system.together)
+    prepared = [look.prepared(number) for number in range(len(look.images))]
+    found = system.matched([look.seen(each.section(), 0, number) for number, each in enumerate(prepared)], labels)
+    notes = (note for each in prepared for note in each.source.notes)
+    provenance = look.provenance(prompts, *notes, *_compared(labels.names, found.texts))
+    return Scores(labels.names, found.similarity, found.softmax, provenance)
+
+
+def _checked(look: Look, together: int) -> None:
+    name, count = look.system.card.name, len(look.images)
+    if any(image.volume().shape[1] != 1 for image in look.images):
+        raise BadInput(f"{name} compares pictures with labels; of a volume give one plane (--frame)")
+    if together and count > together:
+        raise BadInput(f"{name} compares {together} {'pictures' if together > 1 else 'picture'} at a time, got {count}")
+
+
+def _compared(names: Sequence[str], texts: Sequence[Sequence[str]]) -> list[str]:
+    """What was compared for each label, as notes."""
+    told = []
+    for name, said in zip(names, texts, strict=True):
+        more = f" and {len(said) - TOLD} more" if len(said) > TOLD else ""
+        told.append(f"{name}: " + " | ".join(map(repr, said[:TOLD])) + more)
+    return told
+
+
+def _probed(look: Look) -> Scores:
     """The classes of the system's probe: logits as similarity, and their softmax, which nobody has calibrated."""
     probe = cast(Probed, look.system).probe
-    if probe is None or prompts:
-        raise BadInput(f"{look.system.card.name} has no classes of its own here, and labels are not matched yet")
+    if probe is None:
+        raise BadInput(f"{look.system.card.name} has no classes of its own here: give it labels, or a probe's folder")
     if len(look.images) != 1 or look.images[0].dimensions != 2:
         raise BadInput("a probe classifies one picture at a time; of a volume give one plane (--frame)")
     vectors = embed(look, ())

@@ -176,6 +176,8 @@ def described(prompt: Prompt) -> Mapping[str, Any]:
             said = {"inside_voxels": int(prompt.inside.sum()), "outside_voxels": outside}
         case Labels():
             said = {"names": list(prompt.names), "templates": list(prompt.templates)}
+            for key, texts in (("texts", prompt.texts), ("opposites", prompt.opposites)):
+                said |= {key: list(map(list, texts))} if texts else {}
         case Question():
             said = {"text": prompt.text}
         case _:

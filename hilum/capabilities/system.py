@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 from ..values import contract
 from ..values.card import Card, card_from
+from ..values.errors import WeightsUnavailable
 from ..values.image import Image
 from ..values.prompts import Prompt
+from ..weights import companions
+from ..weights.hollow import Hollow
 from ..weights.rename import Table, fill
 from .adapted import Overlay
 from .ask import ahead, answer
@@ -75,6 +78,7 @@ class System(ABC):
         self.config = config
         self.tag = f"{self.card.name}.{tag}"
         self.weights_sha256: str | None = None
+        self.files: Mapping[str, Path] = {}  # what lies beside the weights, such as the words of a tokenizer
         self.probe: Probe | None = None
         self.backend: Backend | None = None
         self.device = torch.device("cpu")
@@ -125,7 +129,7 @@ class System(ABC):
         """The system with these weights, strictly loaded, ready to look."""
         from safetensors.torch import load_file
 
-        with torch.device("meta"):
+        with Hollow():
             network = cls.build(cls.configs[weights.tag])
         upstream: Mapping[str, Tensor] = load_file(weights.path)
         if weights.base is not None:
@@ -137,6 +141,7 @@ class System(ABC):
         system = cls(network.eval(), cls.configs[weights.tag], tag=weights.tag)
         overlay.on(system)
         system.weights_sha256 = weights.sha256
+        system.files = companions.there(cls.card, weights)
         return system.placed(device, backend)
 
     @final
@@ -151,6 +156,13 @@ class System(ABC):
         placed.backend = choose(backend, placed.device)
         placed._runs = {}
         return placed
+
+    @final
+    def file(self, name: str) -> Path:
+        """A small file that the system reads beside its weights; where it is not here, how it comes here."""
+        if name not in self.files:
+            raise WeightsUnavailable(companions.absent(self.card, self.tag.partition(".")[2], name))
+        return self.files[name]
 
     @property
     def executed(self) -> Executed:

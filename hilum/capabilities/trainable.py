@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -31,6 +31,28 @@ class Trainable(Protocol):
 
     def batch(self, samples: Sequence[Sample], rng: np.random.Generator) -> Any:
         """Samples brought to what `loss` takes, prompts simulated as the paper does it."""
+
+    def loss(self, batch: Any) -> Terms:
+        """The paper's objective on a batch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captioned:
+    """A picture with the text that belongs to it, and what is known of it: finding -> 1 there, 0 not, -1 unsure."""
+
+    image: Image
+    text: str
+    findings: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Paired(Protocol):
+    """A system that learns from pictures with texts. Parameters that the paper freezes have `requires_grad` False."""
+
+    network: nn.Module
+
+    def pairs(self, samples: Sequence[Captioned], rng: np.random.Generator) -> Any:
+        """Pictures and texts brought to what `loss` takes, augmented as the paper does it."""
 
     def loss(self, batch: Any) -> Terms:
         """The paper's objective on a batch."""

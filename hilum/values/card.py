@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 FAMILIES = (
@@ -27,6 +27,7 @@ class WeightsEntry:
     """One pinned file: `tag` names it, `source` says where it is published, `sha256` may be its first digits only.
 
     `base` names the weights (system.tag) whose tensors a file needs beside its own, such as SAM's under an adapter.
+    `beside` names small files that the system reads with it, such as a tokenizer's words, and where each is published.
     """
 
     tag: str
@@ -38,6 +39,7 @@ class WeightsEntry:
     gated: bool = False
     note: str = ""
     base: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shipped(self) -> bool:

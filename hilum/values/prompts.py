@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -96,15 +97,43 @@ class Scribble:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Names of classes; `templates` such as "a radiograph of {}" are the system's own unless given."""
+    """Names of classes; `templates` such as "a radiograph of {}" are the system's own unless given.
+
+    `texts` says what is compared for each name (several texts make one class), `opposites` what speaks against it: each
+    empty, or one tuple for each name, whose own empty tuple leaves that name to the templates.
+    """
 
     names: tuple[str, ...]
     templates: tuple[str, ...] = ()
+    texts: tuple[tuple[str, ...], ...] = ()
+    opposites: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         _set(self, names=tuple(self.names), templates=tuple(self.templates))
+        _set(self, texts=tuple(map(tuple, self.texts)), opposites=tuple(map(tuple, self.opposites)))
         if not self.names:
             raise ValueError("labels: at least one name is wanted")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"labels: a name is there twice in {', '.join(self.names)}")
+        for template in self.templates:
+            if "{}" not in template:
+                raise ValueError(f"labels: a template has a place {{}} for the name, got {template!r}")
+        for said in (self.texts, self.opposites):
+            if said and len(said) != len(self.names):
+                raise ValueError(f"labels: {len(self.names)} names, but texts for {len(said)} of them")
+
+    def said(self, templates: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The texts of each name: its own, else the templates given here, else the system's `templates`."""
+        own = self.texts or ((),) * len(self.names)
+        chosen = self.templates or templates
+        filled = [tuple(each.replace("{}", name) for each in chosen) for name in self.names]
+        return tuple(texts or made for texts, made in zip(own, filled, strict=True))
+
+    def denied(self, templates: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The texts against each name: its own opposites, else the system's `templates` of denial."""
+        own = self.opposites or ((),) * len(self.names)
+        filled = [tuple(each.replace("{}", name) for each in templates) for name in self.names]
+        return tuple(texts or made for texts, made in zip(own, filled, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hilum.values import progress
 from hilum.values.card import WeightsEntry
 from hilum.values.errors import BadInput, Failed, HilumError, WeightsUnavailable
-from hilum.weights import download, store, tensor_file
+from hilum.weights import companions, download, store, tensor_file
 from hilum.weights.importer import Imported, Wish, import_file, stored
 from hilum.weights.recognise import Candidate
 
@@ -41,14 +41,20 @@ def hub_file(entry: WeightsEntry) -> HubFile | None:
 def pull(candidate: Candidate, entry: WeightsEntry, *, again: bool = False) -> tuple[Imported, ...]:
     """Fetches the entry's file, checks its sha256, imports it; what is stored and verified is not fetched again."""
     there = None if again else stored(candidate)
-    if there is not None:
+    if there is not None and not companions.lacking(entry.beside, there.weights.path.parent):
         return (there,)
     if entry.shipped:
         raise BadInput(f"{candidate.name} ships with the package; there is nothing to pull.")
     progress.say(f"{candidate.name}: licence {entry.licence}; from {entry.source}")
     folder = store.folder() / DOWNLOADS / candidate.name
     try:
+        _accompany(entry, folder)
+        if there is not None:
+            brought = companions.bring(entry.beside, folder, there.weights.path.parent)
+            shutil.rmtree(folder, ignore_errors=True)
+            return (replace(there, brought=brought),)
         path = _fetched(entry, folder)
+        _gathered(entry, folder, path.parent)
     except HilumError as error:
         with suppress(OSError):
             folder.rmdir()  # what came in part stays, to be resumed
@@ -58,6 +64,23 @@ def pull(candidate: Candidate, entry: WeightsEntry, *, again: bool = False) -> t
     imported = import_file(path, (candidate,), wish)
     shutil.rmtree(folder, ignore_errors=True)
     return imported
+
+
+def _accompany(entry: WeightsEntry, folder: Path) -> None:
+    """Fetches the small files that the weights are used with, each from its own place on the hub."""
+    for name, source in entry.beside.items():
+        where = hub_file(replace(entry, source=source, revision=""))
+        if where is None:
+            raise WeightsUnavailable(f"{name} cannot be pulled: get it from {source} by hand.")
+        path = _from_hub(where, replace(entry, file=name, source=source), folder / f"beside-{name}")
+        path.replace(folder / name)
+
+
+def _gathered(entry: WeightsEntry, folder: Path, beside: Path) -> None:
+    """Puts the small files into the folder that the weights' own file came to lie in."""
+    for name in entry.beside:
+        if beside != folder:
+            (folder / name).replace(beside / name)
 
 
 def _by_hand(entry: WeightsEntry) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hilum.io import limits
 from hilum.values.errors import BadInput
-from hilum.weights import limited, staging, store, tensor_file
+from hilum.weights import companions, limited, staging, store, tensor_file
 from hilum.weights.recognise import Candidate, Fit, by_layout, by_name, digits, few, fit, mismatch
 from hilum.weights.store import MODEL, Record, Weights
 
@@ -40,17 +40,25 @@ AS_IT_IS = Wish()
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """Weights that are in the store now, their record, and whether they had been there already."""
+    """Weights that are in the store now, their record, and whether they had been there already.
+
+    `brought` are the small files that came with them just now, `lacking` those that are not here yet.
+    """
 
     weights: Weights
     record: Record
     already: bool = False
+    brought: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
         """What was recognised, taken and left out."""
         kept = self.record
+        besides = [f"{name} came with it." for name in self.brought]
+        besides += [f"{name} is not here: put it beside {kept.file} and import again." for name in self.lacking]
         if self.already:
-            return [f"{kept.name} is already here, imported from {kept.file}; nothing was done."]
+            done = "" if self.brought else "; nothing was done"
+            return [f"{kept.name} is already here, imported from {kept.file}{done}.", *besides]
         said = [f"{kept.file} is {kept.name}: {kept.tensors} tensors, {kept.size:,} bytes, sha256 {kept.file_sha256}."]
         peeled = [*kept.wrappers, *filter(None, kept.prefix.split("."))]
         told = {
@@ -60,12 +68,24 @@ class Imported:
             "not run, met as inert stubs": kept.refused,
         }
         said += [f"{what} ({len(names)}): {few(names)}." for what, names in told.items() if names]
-        return [*said, *kept.notes]
+        return [*said, *kept.notes, *besides]
 
 
 def import_file(path: Path, candidates: Iterable[Candidate], wish: Wish = AS_IT_IS) -> tuple[Imported, ...]:
-    """Stores the file under each tag that it is the published file of; usually one."""
+    """Stores the file under each tag that it is the published file of, usually one, with what lies beside it."""
     pool = list(candidates)
+    beside = {each.name: each.beside for each in pool}
+    return tuple(_accompanied(each, path.parent, beside[each.record.name]) for each in _imported(path, pool, wish))
+
+
+def _accompanied(imported: Imported, folder: Path, names: tuple[str, ...]) -> Imported:
+    """With the small files that the weights are used with, where they lie in the folder that the file came from."""
+    place = imported.weights.path.parent
+    brought = companions.bring(names, folder, place)
+    return replace(imported, brought=brought, lacking=companions.lacking(names, place))
+
+
+def _imported(path: Path, pool: list[Candidate], wish: Wish) -> tuple[Imported, ...]:
     size = _sized(path)
     digest = tensor_file.sha256(path)
     named = _named(pool, path.name, digest, wish)

@@ -38,7 +38,8 @@ DIGITS = re.compile(r"[_-](?P<digits>[0-9a-f]{6}|[0-9a-f]{8})(?=\.|$)", re.IGNOR
 class Candidate:
     """A tag that a file may be: its published file name, sha256 (its first digits may do), and how it is laid out.
 
-    `spelling` brings the names that some of its files use to those of the layout, and leaves out what is not wanted.
+    `spelling` brings the names that some of its files use to those of the layout, and leaves out what is not wanted;
+    `beside` names the small files that are stored with it.
     """
 
     system: str
@@ -49,6 +50,7 @@ class Candidate:
     licence: str = ""
     source: str = ""
     spelling: Callable[[], Table] = Table
+    beside: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ import torch
 from conftest_contract import ALL, ellipsoid, excused, modality_of, picture
 from hilum import registry
 from hilum.capabilities.segment import Semantic
-from hilum.capabilities.trainable import Sample, Trainable
+from hilum.capabilities.trainable import Captioned, Paired, Sample, Trainable
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -45,15 +45,23 @@ def test_every_published_size_builds_on_the_meta_device(name):
 def test_every_trainable_weight_gets_a_gradient(name):
     excused(name, "gradient")
     system = registry.find(name).tiny()
-    if not isinstance(system, Trainable):
+    if not isinstance(system, Trainable | Paired):
         pytest.skip(f"{name} is not trainable")
     system.network.train()
-    samples = [Sample(picture(modality_of(name)), _masks(system)) for _ in range(2)]
-    terms = system.loss(system.batch(samples, np.random.default_rng(0)))
+    terms = system.loss(_batch(system, picture(modality_of(name))))
     terms.total.backward()
     without = [key for key, weight in system.network.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not without
     assert torch.isfinite(terms.total)
+
+
+def _batch(system, image):
+    """Two samples of what the system learns from: masks, or texts with findings."""
+    rng = np.random.default_rng(0)
+    if isinstance(system, Paired):
+        said = ("a large left pleural effusion is seen", {"effusion": 1}), ("the lungs are clear", {"effusion": 0})
+        return system.pairs([Captioned(image, text, findings) for text, findings in said], rng)
+    return system.batch([Sample(image, _masks(system)) for _ in range(2)], rng)
 
 
 def _masks(system):
