@@ -1,4 +1,5 @@
-"""Pictures as encoders grown on ImageNet want them: short side resized, middle cut out, mean and deviation removed.
+"""Pictures as encoders grown on ImageNet want them: short side resized, middle cut out, mean and deviation removed
+(ImageNet's, or those of the pictures that OpenAI's CLIP grew on).
 
 The resizing is Pillow's, on 8-bit pictures, as in the published evaluation of many encoders; sizes are rounded as
 torchvision rounds them.
@@ -15,17 +16,22 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, in 0..1
+Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of each channel
+IMAGENET: Statistics = (MEAN, DEVIATION)
+OPENAI: Statistics = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))  # CLIP's
 Picture = UInt8[np.ndarray, "3 h w"]
 
 
-def evaluated(picture: Picture, side: int, *, share: float = 0.875) -> Float[Tensor, "1 3 side side"]:
+def evaluated(
+    picture: Picture, side: int, *, share: float = 0.875, statistics: Statistics = IMAGENET
+) -> Float[Tensor, "1 3 side side"]:
     """The middle of the picture, `side` pixels of a short side of int(side / share), bicubic."""
     opened = opened_as_rgb(picture)
     short = int(side / share)
     size = tuple(int(short * length / min(opened.size)) for length in opened.size)
     left, top = round((size[0] - side) / 2), round((size[1] - side) / 2)
     small = opened.resize((size[0], size[1]), Pillow.Resampling.BICUBIC)
-    return normalised(small.crop((left, top, left + side, top + side)))
+    return normalised(small.crop((left, top, left + side, top + side)), statistics)
 
 
 def random_crop(
@@ -59,8 +65,8 @@ def opened_as_rgb(picture: Picture) -> Pillow.Image:
     return Pillow.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))  # (c, h, w) -> (h, w, c)
 
 
-def normalised(picture: Pillow.Image) -> Float[Tensor, "1 3 h w"]:
-    """0..255 to 0..1, less ImageNet's mean, by its deviation."""
+def normalised(picture: Pillow.Image, statistics: Statistics = IMAGENET) -> Float[Tensor, "1 3 h w"]:
+    """0..255 to 0..1, less the mean, by the deviation."""
     values = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
-    mean, deviation = (torch.tensor(each).reshape(1, 3, 1, 1) for each in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(each).reshape(1, 3, 1, 1) for each in statistics)
     return (values - mean) / deviation
