@@ -27,6 +27,7 @@ class BertSizes:
     hidden: int = 3072
     positions: int = 512
     kinds: int = 2  # of segments
+    pad: int = 0  # the id that texts are padded with
     dropout: float = 0.1
 
 
@@ -44,6 +45,7 @@ def bert(sizes: BertSizes, *, pooler: bool = False, attention: Attention = "eage
         intermediate_size=sizes.hidden,
         max_position_embeddings=sizes.positions,
         type_vocab_size=sizes.kinds,
+        pad_token_id=sizes.pad,
         hidden_dropout_prob=sizes.dropout,
         attention_probs_dropout_prob=sizes.dropout,
     )
