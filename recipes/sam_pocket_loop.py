@@ -16,6 +16,7 @@ import torch
 import torch.distributed as group
 import torch.nn.functional as F
 from jaxtyping import Float
+from sam_pocket_aside import Aside
 from scout_loop import Muon, averaged
 from torch import Tensor
 
@@ -40,9 +41,10 @@ class Plan:
     apart: int = 8  # steps that processes go alone before their weights are averaged (local SGD, Stich 2019)
     muon: float = 0.02
     adam: float = 1.5e-3
-    boxes: float = 0.06  # of the time on boxes alone, without corrections: where they point is learnt first
+    boxes: float = 0.0  # of the time on boxes alone, without corrections: where they point is learnt first
     plain: float = 0.5  # of the time with cross-entropy for the focal term, which holds a new network at empty masks
-    small: float = 0.5  # of the time on views of half the side, which cost a quarter
+    aside: float = 0.7  # of the time with the heads that teach the encoder to look (sam_pocket_aside.py)
+    small: float = 0.6  # of the time on views of half the side, which cost a quarter
     save_every: float = 180.0
     validate_every: float = 1200.0
 
@@ -62,7 +64,9 @@ class Run:
             if ".relative." not in name
         ]
         rest = [w for w in self.network.parameters() if not any(w is matrix for matrix in matrices)]
+        self.aside = Aside(plan.config)
         self.muon = Muon(matrices, decay=0.02)
+        rest += self.aside.parameters()
         self.adam = torch.optim.AdamW(rest, lr=plan.adam, betas=(0.9, 0.98), weight_decay=0.0)
         self.seen, self.steps = 0, 0
 
@@ -74,14 +78,13 @@ class Run:
         """The last checkpoint, where there is one."""
         if self.file.exists():
             kept = torch.load(self.file, weights_only=True)
-            for name in ("network", "mean", "muon", "adam"):
+            for name in STATE:
                 getattr(self, name).load_state_dict(kept[name])
             self.seen, self.steps = kept["seen"], kept["steps"]
 
     def save(self) -> None:
         """Atomic: written beside, then renamed."""
-        names = ("network", "mean", "muon", "adam")
-        state = {name: getattr(self, name).state_dict() for name in names}
+        state = {name: getattr(self, name).state_dict() for name in STATE}
         torch.save(state | {"seen": self.seen, "steps": self.steps}, self.file.with_suffix(".part"))
         os.replace(self.file.with_suffix(".part"), self.file)
 
@@ -101,10 +104,17 @@ class Run:
         """The term of the loss beside Dice, now."""
         return entropy if self.share() < self.plan.plain else focal
 
+    def beside(self) -> Aside | None:
+        """The heads that the encoder is taught by, now."""
+        return self.aside if self.share() < self.plan.aside else None
+
     def side(self) -> int:
         """Of the views, now."""
         side = self.plan.config.image_size
         return side // 2 if self.share() < self.plan.small else side
+
+
+STATE = ("network", "mean", "aside", "muon", "adam")
 
 
 def begun(config: SamConfig) -> Sam:
@@ -133,13 +143,20 @@ def best(maps: Float[Tensor, "n m h w"], quality: Float[Tensor, "n m"]) -> Float
 
 
 def interact(
-    network: Sam, batch: SamBatch, rounds: int, rng: np.random.Generator, per_pixel: PerPixel = focal
+    network: Sam,
+    batch: SamBatch,
+    rounds: int,
+    rng: np.random.Generator,
+    *,
+    per_pixel: PerPixel = focal,
+    aside: Aside | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The mean loss over an opening and its corrections, all on one embedding; numbers of the first and last round."""
     side = batch.pixels.shape[-1]
     with torch.autocast("cpu", torch.bfloat16):
         embedding = network.image_encoder(batch.pixels)
-    total, numbers = embedding.new_zeros((), dtype=torch.float32), dict[str, float]()
+    helped = embedding.new_zeros(()) if aside is None else aside(embedding.float(), batch)
+    total, numbers = helped.float(), dict[str, float]()
     for number in range(1 + rounds):
         logits, quality, low = answered(network, embedding.float(), batch.prompts, side)
         terms = prompted_masks(logits, quality, batch.masks, per_pixel)
@@ -149,18 +166,19 @@ def interact(
         if number < rounds:
             silent = rounds > 1 and number == rounds - 1 and rng.random() < 0.3
             batch = batches.corrected(batch, guess, best(low, quality), rng, silent=silent)
-    return total, numbers | {"last": float(hard_dice(guess, batch.masks).mean()), "loss": float(total.detach())}
+    last = float(hard_dice(guess, batch.masks).mean())
+    return total, numbers | {"last": last, "aside": float(helped.detach()), "loss": float((total - helped).detach())}
 
 
 def step(run: Run, batch: SamBatch, rng: np.random.Generator) -> dict[str, float]:
     """One step of both optimisers."""
-    total, numbers = interact(run.network, batch, run.rounds(rng), rng, run.per_pixel())
+    total, numbers = interact(run.network, batch, run.rounds(rng), rng, per_pixel=run.per_pixel(), aside=run.beside())
     for optimizer in (run.muon, run.adam):
         optimizer.zero_grad(set_to_none=False)
     total.backward()
     pace = run.pace()
     run.muon.param_groups[0]["lr"], run.adam.param_groups[0]["lr"] = pace * run.plan.muon, pace * run.plan.adam
-    for weight in run.network.parameters():
+    for weight in (*run.network.parameters(), *run.aside.parameters()):
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
     torch.nn.utils.clip_grad_norm_([p for part in run.adam.param_groups for p in part["params"]], 1.0)
@@ -214,7 +232,8 @@ def train(rank: int, plan: Plan) -> None:
     known, held = (batches.open_bank(plan.out / "bank", split) for split in ("train", "held"))
     saved = validated = time.time()
     trace: list[dict[str, float]] = []
-    while agreed(plan) < plan.end:
+    parent = os.getppid()
+    while agreed(plan, parent) < plan.end:
         for _ in range(plan.apart):
             boxes = run.share() < plan.boxes
             trace.append(step(run, batches.sample(known, rng, plan.pictures, run.side(), boxes=boxes), rng))
@@ -237,15 +256,15 @@ def together(run: Run) -> None:
     """One network again of all processes' networks; the running mean takes it in."""
     parameters = list(run.network.parameters())
     if run.plan.processes > 1:
-        averaged([each.data for each in parameters])
+        averaged([each.data for each in (*parameters, *run.aside.parameters())])
     keep = min(0.998, (1 + run.steps) / (10 + run.steps)) ** run.plan.apart
     for old, new in zip(run.mean.parameters(), parameters, strict=True):
         old.data.lerp_(new.data, 1 - keep)
 
 
-def agreed(plan: Plan) -> float:
-    """The first process's clock: all must stop at the same step."""
-    clock = torch.tensor([time.time()], dtype=torch.float64)
+def agreed(plan: Plan, parent: int) -> float:
+    """The first process's clock, at its end where the parent is gone: all must stop at the same step."""
+    clock = torch.tensor([time.time() if os.getppid() == parent else plan.end], dtype=torch.float64)
     if plan.processes > 1:
         group.broadcast(clock, 0)
     return float(clock)

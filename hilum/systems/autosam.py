@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from hilum.capabilities.trainable import Sample
 from hilum.objectives.class_overlap import foreground_dice_loss
 from hilum.objectives.terms import Terms
 from hilum.parts.nearest_resize import nearest_resize
-from hilum.parts.sam import BASE, TINY, SamConfig, image_encoder, plain_block
+from hilum.parts.sam import BASE, POCKET, TINY, SamConfig, image_encoder, plain_block
 from hilum.parts.sam_heads import DecoderNetwork, FeatureNetwork, GrowingHead, PixelwiseHead, class_decoder
 from hilum.parts.sam_prompt_encoder import FourierFeatures
 from hilum.parts.zoomed_slice import label_map
@@ -117,6 +117,9 @@ Network = DecoderNetwork | FeatureNetwork
 class AutoSam(System):
     """Classes, named without a prompt, by a head on SAM's resting encoder."""
 
+    configs: ClassVar[dict[str, AutoSamConfig]] = {
+        "pocket": AutoSamConfig(POCKET, DecoderHead(places=POCKET.grid), ("nuclei",))
+    }
     table = Table(ENCODER, DECODER, Rule(r"^pe_layer\.positional_encoding_gaussian_matrix$", r"fourier.frequencies"))
     network: Network
 
@@ -157,6 +160,18 @@ class AutoSam(System):
         own = cls.table.inverse(system.network.state_dict())
         fill(system.network, cls.table.apply({**own, **lent(own, sam)}))
         return system
+
+    @classmethod
+    def carries(cls, name: str) -> bool:
+        """What is trained lies in a head's file: all but SAM's encoder."""
+        return not name.startswith("image_encoder.")
+
+    @classmethod
+    def completed(
+        cls, config: AutoSamConfig, own: Mapping[str, Tensor], base: Mapping[str, Tensor]
+    ) -> Mapping[str, Tensor]:
+        """The file's tensors and SAM's encoder."""
+        return {**{name: tensor for name, tensor in base.items() if not cls.carries(name)}, **own}
 
     @classmethod
     def trained(cls, file: Path) -> Self:

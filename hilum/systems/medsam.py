@@ -26,7 +26,7 @@ from hilum.capabilities.trainable import Sample
 from hilum.objectives.overlap import cross_entropy, squared_dice
 from hilum.objectives.terms import Terms
 from hilum.parts.interaction import tight_box
-from hilum.parts.sam import BASE, TINY, Sam, SamBatch, SamConfig, sam
+from hilum.parts.sam import BASE, POCKET, TINY, Sam, SamBatch, SamConfig, sam
 from hilum.parts.sam_other_size import at_size_of
 from hilum.parts.sam_prompt_encoder import SamPrompts
 from hilum.parts.spline_resize import spline_resize
@@ -45,7 +45,7 @@ BOX_SHIFT = 20 / 1024  # of the side: the box in training is too large by up to 
 class MedSam(System):
     """A box in, a mask out."""
 
-    configs: ClassVar[dict[str, SamConfig]] = {"vit_b": BASE}
+    configs: ClassVar[dict[str, SamConfig]] = {"vit_b": BASE, "pocket": POCKET}
     table = UPSTREAM
     head: ClassVar[tuple[str, ...]] = ("mask_decoder",)
     patches: ClassVar[str] = "image_encoder.patches"

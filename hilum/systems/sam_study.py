@@ -19,7 +19,7 @@ from torch import nn
 
 from hilum.capabilities.look import Seen
 from hilum.capabilities.system import System
-from hilum.parts.sam import BASE, HUGE, LARGE, TINY, Sam, SamConfig, sam
+from hilum.parts.sam import BASE, HUGE, LARGE, POCKET, TINY, Sam, SamConfig, sam
 from hilum.parts.sam_everything import Sweep, everything
 from hilum.parts.sam_frame import SamFrame
 from hilum.parts.sam_predictor import SamPredictor
@@ -27,19 +27,6 @@ from hilum.values.answers import PlaneMask
 from hilum.values.image import Image
 from hilum.values.prompts import PlanePrompt
 from hilum.weights.tables.sam import UPSTREAM
-
-POCKET = SamConfig(  # ours: SAM's architecture at a size that trains on two cores; patches of 8 for thin things
-    width=192,
-    depth=6,
-    heads=3,
-    global_blocks=(2, 5),
-    image_size=224,
-    patch=8,
-    window=7,
-    channels=128,
-    decoder_hidden=512,
-    quality_hidden=128,
-)
 
 
 class SamStudy(System):

@@ -29,7 +29,7 @@ from hilum.capabilities.trainable import Sample
 from hilum.objectives.class_overlap import class_dice
 from hilum.objectives.terms import Terms
 from hilum.parts.qv_lora import merged, only_updates
-from hilum.parts.sam import BASE, HUGE, LARGE, TINY, Sam, SamConfig, sam
+from hilum.parts.sam import BASE, HUGE, LARGE, POCKET, TINY, Sam, SamConfig, sam
 from hilum.parts.sam_other_size import at_size_of, fitted
 from hilum.parts.sam_qv import resting_decoder, tuned_block
 from hilum.parts.unprompted import Unprompted
@@ -53,6 +53,8 @@ ORGANS = (  # in the order of the published preparation and test, which is not t
     "pancreas",
 )
 
+HIPPOCAMPUS = ("anterior hippocampus", "posterior hippocampus")  # what the pocket weights know
+
 
 @dataclass(frozen=True, slots=True)
 class SamedConfig:
@@ -67,6 +69,8 @@ class SamedConfig:
     decoder_rests: bool = False  # SAMed_s: the decoder's transformer is SAM's, but for updates
     taught_size: int = TAUGHT  # of the training slices, through which every slice goes
     dice_weight: float = 0.8
+    modality: str = "CT"
+    window: tuple[float, float] | None = WINDOW  # HU; None: each image's own display window
 
     @property
     def sizes(self) -> SamConfig:
@@ -99,6 +103,7 @@ class Samed(System):
         "vit_b": SamedConfig(SMALL_BASE),
         "vit_b_s": SamedConfig(SMALL_BASE, decoder_rests=True),
         "vit_h": SamedConfig(SMALL_HUGE),
+        "pocket": SamedConfig(POCKET, HIPPOCAMPUS, modality="MR", window=None),
     }
     table = SAMED
     network: Sam
@@ -162,16 +167,23 @@ class Samed(System):
 
     def prepare(self, image: Image) -> Image:
         """The soft-tissue window as 0..1; greys of 8 bit are taken for a picture of that window."""
+        wanted, stated = self.config.modality, image.source.modality
+        if stated is not None and stated != wanted:
+            raise BadInput(f"{self.tag} was trained on {wanted}; this image says {stated}")
         if image.array.shape[0] != 1:
-            raise BadInput("samed wants CT: one value for each pixel, in HU; this picture has colours")
-        low, high = WINDOW
+            raise BadInput(f"{self.tag} wants {wanted}: one value for each pixel; this picture has colours")
+        if self.config.window is None:
+            low, high = image.display.low, image.display.high
+            upright = replace(image.display, low=0, high=1, inverted=False)
+            return image.with_array(image.display(image.array), upright).noted(f"samed saw {low:g} to {high:g}")
+        low, high = self.config.window
         if image.array.dtype == np.uint8:
             greys = image.array / np.float32(255)
             greys = 1 - greys if image.display.inverted else greys
             note = f"samed took 8-bit greys for {low:g} to {high:g} HU; the picture does not say what they are"
             return image.with_array(greys, replace(image.display, low=0, high=1, inverted=False)).noted(note)
         doubt = ["no value is below 0: samed's answer means nothing if these are not HU"] * bool(image.array.min() >= 0)
-        return image.with_array(windowed(image.array)).noted(f"samed saw {low:g} to {high:g} HU", *doubt)
+        return image.with_array(windowed(image.array, (low, high))).noted(f"samed saw {low:g} to {high:g} HU", *doubt)
 
     def see(self, plane: Image) -> Seen:
         """The class of each pixel (0: background) and, for each class, the mean probability where it won."""
@@ -243,9 +255,9 @@ def lent(config: SamedConfig, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {SAMS + name if name.startswith(rests) else name: tensor for name, tensor in base.items()}
 
 
-def windowed(values: np.ndarray) -> Float[np.ndarray, " *any"]:
+def windowed(values: np.ndarray, window: tuple[float, float] = WINDOW) -> Float[np.ndarray, " *any"]:
     """HU in the window as 0..1, in the published precision."""
-    low, high = (np.float32(bound) for bound in WINDOW)
+    low, high = (np.float32(bound) for bound in window)
     return (np.clip(values.astype(np.float32), low, high) - low) / (high - low)
 
 

@@ -151,7 +151,7 @@ def test_what_is_not_ct_is_refused_with_a_sentence():
     system = Samed.tiny()
     with pytest.raises(BadInput, match="this picture has colours"):
         system.ask(from_array(np.zeros((3, 20, 20), dtype=np.uint8)))
-    with pytest.raises(BadInput, match="samed is meant for CT; this image says MR"):
+    with pytest.raises(BadInput, match=r"samed.tiny was trained on CT; this image says MR"):
         system.ask(from_array(np.zeros((1, 20, 20), dtype=np.float32), modality="MR"))
     with pytest.raises(UnsupportedPrompt, match="samed takes labels, got Box"):
         system.ask(ct(np.zeros((20, 20), dtype=np.float32)), Box((2, 2), (9, 9)))
@@ -262,7 +262,7 @@ def test_a_file_of_ones_own_opens_with_its_own_classes():
     assert opened.targets() == ("tumour", "cyst")
 
 
-@pytest.mark.parametrize("tag", Samed.configs)
+@pytest.mark.parametrize("tag", [tag for tag in Samed.configs if tag != "pocket"])
 def test_sizes_are_read_from_a_file(tag):
     own = {name: torch.empty(shape, device="meta") for name, shape in Samed.layout(tag).items()}
     assert samed.config_of(own, ORGANS) == Samed.configs[tag]
