@@ -12,3 +12,16 @@ def info_nce(logits: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """Symmetric InfoNCE of scaled similarities: image i belongs to text i (Radford et al. 2021, Fig. 3)."""
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def soft_semantic(
+    logits: Float[Tensor, "n m"], image: Float[Tensor, "n findings"], text: Float[Tensor, "m findings"]
+) -> Float[Tensor, ""]:
+    """Images and texts that say the same attract each other, pairs or not (MedCLIP, Wang et al. 2022).
+
+    What is known of each (a finding is there: 1, not: 0, unsure: -1) makes soft targets, both ways.
+    """
+    same = image @ text.T
+    by_rows = -(same.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    by_columns = -(same.T.softmax(dim=1) * logits.T.log_softmax(dim=1)).sum(dim=1).mean()
+    return (by_rows + by_columns) / 2
