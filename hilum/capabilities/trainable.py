@@ -38,11 +38,13 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Captioned:
-    """A picture with the text that belongs to it, and what is known of it: finding -> 1 there, 0 not, -1 unsure."""
+    """A picture with the text that belongs to it, what is known of it (finding -> 1 there, 0 not, -1 unsure), and an
+    earlier picture of the same patient where there is one."""
 
     image: Image
     text: str
     findings: Mapping[str, int] = field(default_factory=dict)
+    earlier: Image | None = None
 
 
 @runtime_checkable

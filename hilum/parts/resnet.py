@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from hilum.values.errors import MissingExtra
 
 EXPANSION = 4  # of a bottleneck's output over its inner width
 
@@ -32,7 +29,6 @@ class ResNet(nn.Module):
 
     def __init__(self, sizes: ResNetSizes):
         super().__init__()
-        bottleneck = _bottleneck()
         width = sizes.width
         self.conv1 = nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -41,7 +37,7 @@ class ResNet(nn.Module):
         given = width
         for number, count in enumerate(sizes.layers):
             inner = width * 2**number
-            self.add_module(f"layer{number + 1}", _stage(bottleneck, given, inner, count, 1 if number == 0 else 2))
+            self.add_module(f"layer{number + 1}", _stage(given, inner, count, 1 if number == 0 else 2))
             given = EXPANSION * inner
         if sizes.classes:
             self.fc = nn.Linear(given, sizes.classes).requires_grad_(False)
@@ -56,17 +52,11 @@ class ResNet(nn.Module):
         return maps
 
 
-def _stage(bottleneck: Callable[..., nn.Module], given: int, inner: int, count: int, stride: int) -> nn.Sequential:
+def _stage(given: int, inner: int, count: int, stride: int) -> nn.Sequential:
     """Blocks of one resolution; the first of them changes width and side."""
+    from torchvision.models.resnet import Bottleneck
+
     made = EXPANSION * inner
     shortcut = nn.Sequential(nn.Conv2d(given, made, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(made))
-    rest = (bottleneck(made, inner) for _ in range(count - 1))
-    return nn.Sequential(bottleneck(given, inner, stride, shortcut), *rest)
-
-
-def _bottleneck() -> Callable[..., nn.Module]:
-    try:
-        from torchvision.models.resnet import Bottleneck
-    except ImportError as error:
-        raise MissingExtra("a ResNet", "torchvision", "systems") from error
-    return Bottleneck
+    rest = (Bottleneck(made, inner) for _ in range(count - 1))
+    return nn.Sequential(Bottleneck(given, inner, stride, shortcut), *rest)

@@ -11,7 +11,7 @@ from pathlib import Path
 from hilum.io import limits
 from hilum.values.errors import BadInput
 from hilum.weights import companions, limited, staging, store, tensor_file
-from hilum.weights.recognise import Candidate, Fit, by_layout, by_name, digits, few, fit, mismatch
+from hilum.weights.recognise import Candidate, Fit, by_layout, by_name, digits, few, fit, mismatch, undecided
 from hilum.weights.store import MODEL, Record, Weights
 
 RAW = "as-it-came.safetensors"
@@ -183,6 +183,8 @@ def _fitted(named: list[Candidate], given: tensor_file.Shapes, file: str) -> lis
     good = [each for each in fits if not each.wrong]
     if not good:
         raise mismatch(min(fits, key=lambda each: each.wrong), file, "taken for ")
+    if len({each.candidate.source for each in good if not each.candidate.sha256}) > 1:  # files of one name and layout
+        raise undecided(good, file)
     return good
 
 

@@ -159,14 +159,19 @@ def by_layout(candidates: Iterable[Candidate], given: Shapes, file: str) -> Fit:
     if len(good) == 1:
         return good[0]
     if good:
-        names = [each.candidate.name for each in good]
-        raise BadInput(
-            f"{file} has the layout of {' and of '.join(names)}, and its name does not say which it is: "
-            f"add --as {names[0]} (or another of these)."
-        )
+        raise undecided(good, file)
     if not fits:
         raise BadInput(f"{file} has {len(given)} tensors, and no system here takes a file of its own.")
     raise mismatch(min(fits, key=lambda each: each.wrong), file, "no system's file; the nearest is that of ")
+
+
+def undecided(fits: Iterable[Fit], file: str) -> BadInput:
+    """The sentence for a file that may be any of these."""
+    names = [each.candidate.name for each in fits]
+    return BadInput(
+        f"{file} has the layout of {' and of '.join(names)}, and its name does not say which it is: "
+        f"add --as {names[0]} (or another of these)."
+    )
 
 
 def _fits(candidates: Iterable[Candidate], given: Shapes) -> Iterator[Fit]:

@@ -160,6 +160,16 @@ def test_a_file_published_for_two_systems_is_stored_once_for_both(tmp_path, quic
     assert first.record.notes == ()
 
 
+def test_files_of_one_name_and_layout_from_two_places_are_not_guessed(tmp_path, quick):
+    both = [candidate(name, file="m.bin", source=f"hf:{name}/m.bin") for name in ("twin.big", "other.big")]
+    path = saved(state(), tmp_path / "m.bin")
+    with pytest.raises(BadInput, match=r"twin\.big and of other\.big.*add --as twin\.big"):
+        import_file(path, both)
+    assert nothing_kept()
+    (imported,) = import_file(path, both, Wish("other.big"))
+    assert imported.record.name == "other.big"
+
+
 def test_a_name_with_wrong_digits_of_its_hash_is_refused_with_both(tmp_path, quick):
     path = saved(state(), tmp_path / "twin_big_000000.pth")
     one = candidate(file="twin_big_01ec64.pth", sha256="01ec64")
