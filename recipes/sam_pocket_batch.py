@@ -29,7 +29,7 @@ SHARES = {
     "trees": 2.5,
 }
 SMALLEST = 25  # pixels of a mask in the network's square
-TOGETHER = 4  # masks of one picture
+TOGETHER = 6  # masks of one picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)

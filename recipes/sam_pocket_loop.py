@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hilum.objectives.overlap import hard_dice
 from hilum.objectives.prompted_masks import PerPixel, entropy, focal, prompted_masks
+from hilum.parts.masked_autoencoder import sines
 from hilum.parts.sam import Sam, SamBatch, SamConfig, sam
 from hilum.parts.sam_prompt_encoder import SamPrompts
 
@@ -41,10 +42,9 @@ class Plan:
     apart: int = 8  # steps that processes go alone before their weights are averaged (local SGD, Stich 2019)
     muon: float = 0.02
     adam: float = 1.5e-3
-    boxes: float = 0.0  # of the time on boxes alone, without corrections: where they point is learnt first
+    boxes: float = 0.08  # of the time on boxes alone, without corrections: where they point is learnt first
     plain: float = 0.5  # of the time with cross-entropy for the focal term, which holds a new network at empty masks
     aside: float = 0.7  # of the time with the heads that teach the encoder to look (sam_pocket_aside.py)
-    small: float = 0.6  # of the time on views of half the side, which cost a quarter
     save_every: float = 180.0
     validate_every: float = 1200.0
 
@@ -89,8 +89,8 @@ class Run:
         os.replace(self.file.with_suffix(".part"), self.file)
 
     def pace(self) -> float:
-        """Learning rate's factor: a short warm-up, flat, then linear to a hundredth over the last 60 % of the time."""
-        return min(1.0, (self.steps + 1) / 50) * float(np.clip((1 - self.share()) / 0.6, 0.01, 1.0))
+        """Learning rate's factor: a short warm-up, flat, then linear to a hundredth over the last 75 % of the time."""
+        return min(1.0, (self.steps + 1) / 50) * float(np.clip((1 - self.share()) / 0.75, 0.01, 1.0))
 
     def share(self) -> float:
         """How much of the run's time is over, 0..1."""
@@ -108,21 +108,16 @@ class Run:
         """The heads that the encoder is taught by, now."""
         return self.aside if self.share() < self.plan.aside else None
 
-    def side(self) -> int:
-        """Of the views, now."""
-        side = self.plan.config.image_size
-        return side // 2 if self.share() < self.plan.small else side
-
 
 STATE = ("network", "mean", "aside", "muon", "adam")
 
 
 def begun(config: SamConfig) -> Sam:
-    """Random weights; the table of positions and the vectors of the prompts begin small, as in ViT."""
+    """Random weights; the table of positions begins as sines, so that the embedding knows where its patches are."""
     network = sam(config)
-    for name, weight in network.named_parameters():
-        if name == "image_encoder.position":
-            torch.nn.init.trunc_normal_(weight, std=0.02)
+    position = network.image_encoder.get_parameter("position")
+    with torch.no_grad():
+        position.copy_(sines(position.shape[-1], config.grid)[1:].reshape(position.shape))
     return network
 
 
@@ -236,7 +231,7 @@ def train(rank: int, plan: Plan) -> None:
     while agreed(plan, parent) < plan.end:
         for _ in range(plan.apart):
             boxes = run.share() < plan.boxes
-            trace.append(step(run, batches.sample(known, rng, plan.pictures, run.side(), boxes=boxes), rng))
+            trace.append(step(run, batches.sample(known, rng, plan.pictures, side, boxes=boxes), rng))
             run.steps, run.seen = run.steps + 1, run.seen + plan.pictures * plan.processes
         together(run)
         if rank == 0:

@@ -53,13 +53,12 @@ class SamConfig:
 BASE = SamConfig(width=768, depth=12, heads=12, global_blocks=(2, 5, 8, 11))
 LARGE = SamConfig(width=1024, depth=24, heads=16, global_blocks=(5, 11, 17, 23))
 HUGE = SamConfig(width=1280, depth=32, heads=16, global_blocks=(7, 15, 23, 31))
-POCKET = SamConfig(  # ours: SAM's architecture at a size that trains on two cores; patches of 8 for thin things
+POCKET = SamConfig(  # ours: SAM's architecture at a size that trains on two cores
     width=192,
     depth=6,
     heads=3,
     global_blocks=(2, 5),
     image_size=224,
-    patch=8,
     window=7,
     channels=128,
     decoder_hidden=512,
