@@ -61,6 +61,12 @@ def last(
     return network(input_ids=ids, attention_mask=mask.long()).last_hidden_state
 
 
+def first(network: nn.Module, ids: Int[Tensor, "n length"], mask: Bool[Tensor, "n length"]) -> Float[Tensor, "n d"]:
+    """The last layer's state of the first id; places that are padding in every text are not read: they are masked."""
+    longest = int(mask.any(dim=0).nonzero().max()) + 1
+    return last(network, ids[:, :longest], mask[:, :longest])[:, 0]
+
+
 def states(
     network: nn.Module, ids: Int[Tensor, "n length"], mask: Bool[Tensor, "n length"]
 ) -> tuple[Float[Tensor, "n length d"], ...]:

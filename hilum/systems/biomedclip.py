@@ -28,7 +28,7 @@ from hilum.nn.vit import Vit, VitConfig
 from hilum.objectives.contrastive import info_nce
 from hilum.objectives.terms import Terms
 from hilum.parts import tokens
-from hilum.parts.bert import BertSizes, bert, last
+from hilum.parts.bert import BertSizes, bert, first
 from hilum.parts.colour_frame import as_colour
 from hilum.parts.imagenet_frame import OPENAI, evaluated
 from hilum.parts.tokens import Reading
@@ -90,9 +90,7 @@ class TextTower(nn.Module):
         )
 
     def forward(self, ids: Int[Tensor, "n length"]) -> Float[Tensor, "n dim"]:
-        mask = ids != self.pad
-        longest = int(mask.any(dim=0).nonzero().max()) + 1  # behind it there is padding alone, which counts for nothing
-        return self.proj(last(self.transformer, ids[:, :longest], mask[:, :longest])[:, 0])
+        return self.proj(first(self.transformer, ids, ids != self.pad))
 
 
 class BiomedClipNetwork(nn.Module):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hilum.parts.bert import BertSizes, bert, last, pooled, states
+from hilum.parts.bert import BertSizes, bert, first, last, pooled, states
 from hilum.weights.hollow import Hollow
 
 SMALL = BertSizes(vocabulary=90, width=24, layers=3, heads=2, hidden=40, positions=16)
@@ -34,6 +34,17 @@ def test_both_attentions_agree_and_padding_counts_for_nothing():
         found = last(eager, ids, mask)
         torch.testing.assert_close(last(sdpa, ids, mask), found, atol=1e-5, rtol=0)
         torch.testing.assert_close(last(eager, ids[:1, :4], mask[:1, :4]), found[:1, :4], atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_the_first_state_is_the_same_however_far_texts_are_padded():
+    torch.manual_seed(0)
+    network = bert(SMALL).eval()
+    ids, mask = words()
+    wider, masked = (torch.nn.functional.pad(each, (0, 5)) for each in (ids, mask))
+    wanted = last(network, wider, masked)[:, 0]
+    torch.testing.assert_close(first(network, wider, masked), wanted, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(first(network, ids, mask), wanted, atol=1e-6, rtol=1e-5)
 
 
 def test_states_begin_with_the_embeddings_and_end_with_the_last():

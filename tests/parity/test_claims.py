@@ -11,16 +11,11 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "chatdoctor",
     "elixr",
     "llavamed",
-    "maco",
     "medblip",
     "medflamingo",
-    "mizero",
-    "mizero-ctranspath",
     "ptunifier",
     "r2gcmn",
     "radfm",
-    "universal",
-    "universal-swin",
     "xraygpt",
 }
 
