@@ -17,6 +17,7 @@ from .check import CheckOptions, check
 from .command import Ordered, Said, taking
 from .doctor import DoctorOptions, doctor
 from .embed import EmbedOptions, embed
+from .find import FindOptions, find
 from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
 from .outcome import DEBUG, Told, unexpected
@@ -42,6 +43,7 @@ def ask(given: AskOptions, said: Said) -> None:
 
 app.command("ask", cls=Ordered)(taking(AskOptions)(ask))
 app.command("embed")(taking(EmbedOptions)(embed))
+app.command("find")(taking(FindOptions)(find))
 app.command("list")(taking(ListOptions)(listing))
 app.command("card")(taking(CardOptions)(card))
 app.command("inspect")(taking(InspectOptions)(inspection))

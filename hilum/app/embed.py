@@ -1,7 +1,7 @@
 """`hilum embed`: a vector for each picture, and for each plane of each volume, of all images given; one file out."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..values.provenance import Provenance
 
 WORDS = "A system's name or tag, then image files and folders; folders are searched to their ends."
+OUT = ".npz, .parquet or .json; or INDEX/, a folder that grows and can be searched (hilum find)"
 MOST_NOTES = 20  # different sentences that the provenance of many images keeps
 
 
@@ -31,7 +32,7 @@ class EmbedOptions:
     """The options of one `hilum embed`."""
 
     words: Annotated[list[str], Argument(metavar="SYSTEM IMAGE|FOLDER...", help=WORDS, show_default=False)]
-    output: Annotated[Path, Option("-o", "--output", metavar="FILE", help=".npz, .parquet or .json")]
+    output: Annotated[Path, Option("-o", "--output", metavar="FILE", help=OUT)]
     json: Annotated[bool, Option("--json", help="A summary as JSON on stdout.")] = False
     force: Annotated[bool, Option("--force", help="Replace the file if it exists.")] = False
     modality: Annotated[
@@ -52,6 +53,9 @@ def embed(given: EmbedOptions, said: Said) -> None:
     """
     name, paths = _words(given.words)
     reading = {"modality": given.modality, "spacing": given.spacing and options.spacing(given.spacing)}
+    if not given.output.suffix:
+        _indexed(name, paths, given, reading)
+        return
     _writable(given)
     screen.tell(SENTENCE)
     with screen.shown():
@@ -70,6 +74,41 @@ def embed(given: EmbedOptions, said: Said) -> None:
     if found.broken:
         screen.tell(f"{len(found.broken)} of {len(answers) + len(found.broken)} images failed, as listed above.")
         raise typer.Exit(1)
+
+
+def _indexed(name: str, paths: Sequence[Path], given: EmbedOptions, reading: dict[str, Any]) -> None:
+    """Into an index, image by image; those that are there already and have not changed are passed by."""
+    from ..io.vector_index import Row, VectorIndex, stamp
+
+    screen.tell(SENTENCE)
+    with screen.shown():
+        found = _found(paths)
+        stamps = {item.name: stamp(item.files) for item in found.items}
+        system, index = _system(name, given), None
+        if (given.output / "index.json").is_file():
+            index = VectorIndex.begin(given.output, {"weights_sha256": system.weights_sha256})
+            there = {(row.item, row.stamp) for row in index.rows}
+            found.items = [item for item in found.items if (item.name, stamps[item.name]) not in there]
+            screen.tell(f"{len({row.item for row in index.rows})} images are there, {len(found.items)} are new.")
+        done = 0
+        for item, answer in _made(system, found, reading):
+            index = index or VectorIndex.begin(given.output, _about(system, answer))
+            files, mark = tuple(str(path.resolve()) for path in item.files), stamps[item.name]
+            index.append(answer.vectors, [Row(item.name, files, plane, mark) for plane in range(len(answer.vectors))])
+            done += 1
+    if index is None:
+        raise BadInput(f"nothing was embedded: {len(found.broken)} images failed, as listed above.")
+    said = {"schema": "hilum.embed/1", "index": str(given.output), "rows": len(index.rows), "new_images": done}
+    words = f"{given.output}: {len(index.rows)} vectors of {index.about['dim']} numbers, {done} images new"
+    typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if given.json else words)
+    if found.broken:
+        screen.tell(f"{len(found.broken)} images failed, as listed above.")
+        raise typer.Exit(1)
+
+
+def _about(system: "System", answer: "Embedding") -> dict[str, Any]:
+    """What the vectors of an index have in common."""
+    return {"system": system.tag, "weights_sha256": system.weights_sha256, "dim": answer.vectors.shape[1]}
 
 
 def _words(words: Sequence[str]) -> tuple[str, tuple[Path, ...]]:
@@ -128,20 +167,25 @@ def _system(name: str, given: EmbedOptions) -> "System":
 
 
 def _answers(system: "System", found: "Listing", reading: dict[str, Any]) -> "list[tuple[Item, Embedding]]":
+    """The vectors of all images."""
+    return list(_made(system, found, reading))
+
+
+def _made(system: "System", found: "Listing", reading: dict[str, Any]) -> "Iterator[tuple[Item, Embedding]]":
     """The vectors of each image; what failed is told, noted in the listing, and the rest is done."""
     from ..capabilities.embed import embed as embedded
     from ..io.read import read
     from ..values import progress
 
-    answers = []
     for item in progress.track(found.items, "images"):
         try:
             image = read(item.files if len(item.files) > 1 else item.files[0], **reading)
-            answers.append((item, embedded(system.look(image), ())))
+            made = embedded(system.look(image), ())
         except HilumError as error:
             found.broken[item.name] = str(error)
             screen.tell(f"{item.name}: {error}")
-    return answers
+        else:
+            yield item, made
 
 
 def _joined(answers: "Sequence[tuple[Item, Embedding]]") -> "Embedding":

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -68,3 +69,33 @@ def disc(tmp_path) -> Path:
     path = tmp_path / "disc.png"
     Pillow.fromarray(values).save(path)
     return path
+
+
+@pytest.fixture
+def brightness(monkeypatch, tmp_path_factory):
+    """The tests' own encoder, registered, with "weights" that are there."""
+    from capabilities.brightness import Brightness
+
+    table = tomllib.loads((Path(__file__).parents[1] / "capabilities" / "brightness.toml").read_text(encoding="utf-8"))
+    weights = [{"tag": "none", "file": "none", "source": "package", "licence": "Apache-2.0"}]
+    entry = registry.Entry(card_from({**table, "weights": weights}), "capabilities.brightness")
+    entries, broken = registry._found()
+    shipped, file = store.shipped, tmp_path_factory.mktemp("brightness") / "none.safetensors"
+    file.touch()
+    monkeypatch.setattr(registry, "_found", lambda: ({**entries, "brightness": entry}, broken))
+    monkeypatch.setattr(registry, "load", lambda name, **given: Brightness.tiny())
+    monkeypatch.setattr(store, "shipped", lambda card: {"none": file} if card.name == "brightness" else shipped(card))
+
+
+@pytest.fixture
+def album(tmp_path) -> Path:
+    """Three pictures in two folders, a volume, and what is no image."""
+    folder = tmp_path / "album"
+    (folder / "b").mkdir(parents=True)
+    for name, value in (("c.png", 30), ("a.png", 10), ("b/d.png", 40)):
+        Pillow.fromarray(np.full((4, 5), value, dtype=np.uint8)).save(folder / name)
+    volume = np.zeros((6, 5, 3), dtype=np.int16) + np.arange(3, dtype=np.int16)
+    nibabel.Nifti1Image(volume, np.diag([1.0, 1.0, 4.0, 1.0])).to_filename(folder / "scan.nii.gz")
+    (folder / "readme.txt").write_text("words")
+    (folder / ".hidden.png").write_bytes(b"nothing")
+    return folder
