@@ -44,3 +44,11 @@ def laid_over(
     spare = [length - side for length in size]
     margins = [(math.floor(each / 2), math.ceil(each / 2)) for each in spare]
     return np.pad(square[0, 0].numpy(), margins, constant_values=np.nan)
+
+
+def stretched(
+    patches: Float[np.ndarray, "rows columns"], size: tuple[int, int], *, mode: Mode = "nearest"
+) -> Float[np.ndarray, "h w"]:
+    """On a picture of `size` (height, width) that was brought to the patches' square as a whole."""
+    grid = torch.from_numpy(patches)[None, None]
+    return F.interpolate(grid, size=size, mode=mode, align_corners=False if mode == "bilinear" else None)[0, 0].numpy()

@@ -1,12 +1,14 @@
-"""Texts as ids: WordPiece as BERT's towers read them, byte pairs as CLIP's do, and hashed words for tiny networks."""
+"""Texts as ids: WordPiece as BERT's towers read them, byte pairs as CLIP's and RoBERTa's do, and hashed words for tiny
+networks."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -34,10 +36,11 @@ Tokenizer = Callable[[Sequence[str]], Tokens]
 class Reading:
     """How a tower reads: its vocabulary's kind, the most ids of a text, and whether all texts are padded to that.
 
-    Hashed words stand in `size` ids; they know no language and belong to networks that know none either.
+    A written tokenizer says all of itself in its file. Hashed words stand in `size` ids; they know no language and
+    belong to networks that know none either.
     """
 
-    kind: Literal["wordpiece", "clip", "hashed"]
+    kind: Literal["wordpiece", "clip", "roberta", "written", "hashed"]
     context: int
     whole: bool = False
     lowercase: bool = True
@@ -45,12 +48,17 @@ class Reading:
 
 
 VOCABULARY = "vocab.txt"  # the file of a WordPiece vocabulary, a word on each line
+PAIRS = "tokenizer.json"  # the file of RoBERTa's byte pairs, as the library tokenizers writes it
 
 
 def tokenizer(reading: Reading, vocabulary: Callable[[], Path]) -> Tokenizer:
     """The tokenizer; `vocabulary` says where the words lie, and is called where the kind needs a file."""
     if reading.kind == "wordpiece":
         return wordpiece(reading, vocabulary())
+    if reading.kind == "roberta":
+        return roberta(reading, vocabulary())
+    if reading.kind == "written":
+        return written(reading, vocabulary())
     return clip(reading) if reading.kind == "clip" else hashed(reading)
 
 
@@ -64,15 +72,46 @@ def wordpiece(reading: Reading, vocabulary: Path) -> Tokenizer:
     pad = reader.token_to_id("[PAD]")
     if pad is None:
         raise BadInput(f"{vocabulary.name} is not a WordPiece vocabulary: it has no [PAD]")
+    return cut_and_padded(reader, reading, pad)
+
+
+def roberta(reading: Reading, pairs: Path) -> Tokenizer:
+    """RoBERTa's: <s> byte pairs </s>, with their case, cut at `context`, padded with <pad>."""
+    try:
+        from tokenizers import Tokenizer as Reader
+    except ImportError as error:
+        raise MissingExtra("reading texts", "tokenizers", "systems") from error
+    reader = Reader.from_file(str(pairs))
+    pad = reader.token_to_id("<pad>")
+    if pad is None:
+        raise BadInput(f"{pairs.name} does not hold RoBERTa's byte pairs: it has no <pad>")
+    return cut_and_padded(reader, reading, pad)
+
+
+def cut_and_padded(reader: Any, reading: Reading, pad: int) -> Tokenizer:
+    """By a reader of the library tokenizers, in batches."""
     reader.enable_truncation(reading.context)
     reader.enable_padding(pad_id=pad, length=reading.context if reading.whole else None)
+    return partial(_encoded, reader)
 
-    def read(texts: Sequence[str]) -> Tokens:
-        found = reader.encode_batch(list(texts))
-        ids, mask = ([getattr(each, part) for each in found] for part in ("ids", "attention_mask"))
-        return Tokens(torch.tensor(ids), torch.tensor(mask).bool())
 
-    return read
+def _encoded(reader: Any, texts: Sequence[str]) -> Tokens:
+    """What a reader of the tokenizers library makes of texts."""
+    found = reader.encode_batch(list(texts))
+    ids, mask = ([getattr(each, part) for each in found] for part in ("ids", "attention_mask"))
+    return Tokens(torch.tensor(ids), torch.tensor(mask).bool())
+
+
+def written(reading: Reading, file: Path) -> Tokenizer:
+    """As a file of the tokenizers library says; cut at `context`, padded with id 0. No start or end is added."""
+    try:
+        from tokenizers import Tokenizer as Written
+    except ImportError as error:
+        raise MissingExtra("reading texts", "tokenizers", "systems") from error
+    reader = Written.from_file(str(file))
+    reader.enable_truncation(reading.context)
+    reader.enable_padding(length=reading.context if reading.whole else None)
+    return partial(_encoded, reader)
 
 
 def clip(reading: Reading) -> Tokenizer:
