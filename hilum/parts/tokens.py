@@ -108,10 +108,7 @@ def written(reading: Reading, file: Path) -> Tokenizer:
         from tokenizers import Tokenizer as Written
     except ImportError as error:
         raise MissingExtra("reading texts", "tokenizers", "systems") from error
-    reader = Written.from_file(str(file))
-    reader.enable_truncation(reading.context)
-    reader.enable_padding(length=reading.context if reading.whole else None)
-    return partial(_encoded, reader)
+    return cut_and_padded(Written.from_file(str(file)), reading, 0)
 
 
 def clip(reading: Reading) -> Tokenizer:

@@ -100,7 +100,7 @@ class CiteNetwork(nn.Module):
         if config.vision is not None:
             tower = clip_vision(config.vision)
             self.backbone = PromptedVision(tower, layers=config.prompted, length=config.length, place=config.place)
-            self.neck = near_identity(config.vision.embed, config.text.width)
+            self.neck = near_identity(tower.proj.shape[1], config.text.width)
 
     def forward(self, pixels: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b dim"]:
         return self.neck(self.backbone(pixels))  # type: ignore[misc]

@@ -13,7 +13,6 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "llavamed",
     "medblip",
     "medflamingo",
-    "ptunifier",
     "r2gcmn",
     "radfm",
     "xraygpt",
