@@ -35,6 +35,12 @@ def picture(modality: str | None) -> Image:
     return whole.plane(whole.section(2), 2)
 
 
+def fitting(name: str) -> Image:
+    """A picture; a volume for a system whose card says why it looks at no picture."""
+    pictures = "picture" not in (registry.card(name).excuses or {})
+    return (picture if pictures else volume)(modality_of(name))
+
+
 def prompt(kind: str, image: Image):
     """A prompt of this kind on the ellipsoid."""
     shape = image.grid

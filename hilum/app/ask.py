@@ -128,6 +128,7 @@ def _system(asked: Asked, image: Image, target: Target) -> System:
     card = registry.card(name)
     if target.output is not None:
         _writable(card.returns, target.output, given.force)
+        _referable(target.output, image)
     source = name if given.over is None else registry.asked(name, given.over)
     registry.weights_of(source)
     refuse(source, given.backend, asked.most_memory())
@@ -158,6 +159,14 @@ def _writable(returns: Sequence[str], output: Path, force: bool) -> None:
             refusals.append(error)
     if len(refusals) == len(kinds):
         raise refusals[0]
+
+
+def _referable(output: Path, image: Image) -> None:
+    """A SEG refers to the files of its image: said before the look, which may take minutes."""
+    if output.name.lower().endswith(".dcm"):
+        from ..io.segmentation_sources import check_dicom
+
+        check_dicom(image)
 
 
 def _finish(asked: Asked, target: Target, system: System, images: Sequence[Image]) -> None:

@@ -76,6 +76,7 @@ class Look:
         self._keep = keep
         self._prepared: dict[int, Image] = {}
         self._seen: OrderedDict[tuple[int, Section, int], Seen] = OrderedDict()
+        self._whole: dict[int, Seen] = {}
 
     def ask(self, *prompts: Prompt) -> Answer:
         """The answer to the prompts; which capability answers is decided by the last one."""
@@ -100,19 +101,32 @@ class Look:
             self._seen.popitem(last=False)
         return self._seen[place]
 
+    def whole(self, number: int = 0) -> Seen:
+        """What the system sees in image `number` as one volume: from memory, the kept folder, or by looking now."""
+        if number not in self._whole:
+            volume = self.prepared(number)
+            key = f"{self._key([volume], 0)}-{hashlib.sha256(volume.affine.tobytes()).hexdigest()[:16]}"
+            see: Callable[[Image], Seen] = self.system.see_volume  # type: ignore[attr-defined]
+            self._whole[number] = self._stored([key], 0, lambda: [see(volume)])[0]
+        return self._whole[number]
+
     def _looked(self, planes: list[Image], wanted: int) -> dict[int, Seen]:
         """What is seen in planes that are looked at together: in all of them now, or in the wanted one from before."""
+        keys = [self._key(planes, at) for at in range(len(planes))] if self._keep else []
+        return self._stored(keys, wanted, lambda: self._see(planes))
+
+    def _stored(self, keys: list[str], wanted: int, see: Callable[[], list[Seen]]) -> dict[int, Seen]:
+        """All that `see` sees now, which is kept under the keys; or the wanted one from before."""
         from safetensors.torch import load_file, save
 
         from ..io.atomic import replacing
 
         if self._keep is None:
-            return dict(enumerate(self._see(planes)))
-        keys = [self._key(planes, at) for at in range(len(planes))]
+            return dict(enumerate(see()))
         path = self._keep / f"{keys[wanted]}.safetensors"
         if path.is_file():
             return {wanted: {name: tensor.to(self.system.device) for name, tensor in load_file(path).items()}}
-        seen = self._see(planes)
+        seen = see()
         self._keep.mkdir(parents=True, exist_ok=True)
         for key, one in zip(keys, seen, strict=True):
             with replacing(self._keep / f"{key}.safetensors", force=True) as temporary:

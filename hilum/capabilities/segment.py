@@ -14,8 +14,11 @@ from ..values.errors import BadInput, UnsupportedPrompt
 from ..values.geometry import Section
 from ..values.image import Image
 from ..values.prompts import Labels, PlanePrompt, Prompt, Spatial
+from . import volumetric
+from .classes import chosen
 from .propagate import volume
 from .said import Said, objects
+from .volumetric import Volumetric
 
 if TYPE_CHECKING:
     from .look import Look, Seen
@@ -56,7 +59,7 @@ class Semantic(Protocol):
 def look_ahead(look: Look) -> None:
     """Pay for the costly pass of pictures now: prompts that follow are cheap. Planes of a volume wait for a prompt."""
     for number, image in enumerate(look.images):
-        if image.dimensions == 2:
+        if image.dimensions == 2 and not isinstance(look.system, Volumetric):
             look.seen(image.section(), 0, number)
 
 
@@ -64,6 +67,8 @@ def segment(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
     """Masks, names and confidences of the prompted objects; of all classes, or of everything, without a prompt."""
     if len(look.images) != 1:
         raise BadInput(f"{look.system.card.name} segments one image at a time, got {len(look.images)}")
+    if isinstance(look.system, Volumetric):
+        return volumetric.named(look, prompts)
     image = look.images[0]
     prepared = look.prepared()
     if isinstance(look.system, Semantic) and all(isinstance(prompt, Labels) for prompt in prompts):
@@ -158,7 +163,8 @@ def _named(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
     """The classes that a system knows by name (or those that were asked for), wherever they are on any plane."""
     system, image, prepared = cast(Semantic, look.system), look.images[0], look.prepared()
     known = system.targets()
-    wanted = _wanted(known, prompts, look.system.card.name)
+    spelled = {each.casefold(): (each,) for each in known}
+    wanted = chosen(prompts, known, lambda label: spelled.get(label.casefold(), ()), look.system.card.name)
     section = prepared.section()
     masks = np.zeros((len(wanted), *prepared.volume().shape[1:]), dtype=bool)
     planes = [section.planes(mask) for mask in masks]  # views: what is written here lands in the masks
@@ -181,16 +187,6 @@ def _named(look: Look, prompts: tuple[Prompt, ...]) -> Segmentation:
             prompts, *prepared.source.notes, *([f"not found: {', '.join(absent)}"] * bool(absent))
         ),
     )
-
-
-def _wanted(known: tuple[str, ...], prompts: tuple[Prompt, ...], name: str) -> tuple[str, ...]:
-    """The classes that were asked for, in the system's own spelling; all of them where no label was given."""
-    spelled = {each.casefold(): each for each in known}
-    asked = [label for prompt in prompts for label in cast(Labels, prompt).names]
-    strange = [label for label in asked if label.casefold() not in spelled]
-    if strange:
-        raise BadInput(f"{name} does not know {', '.join(strange)}; it knows {', '.join(known)}")
-    return tuple(dict.fromkeys(spelled[label.casefold()] for label in asked)) or known
 
 
 def _everything(look: Look) -> list[_Drawn]:

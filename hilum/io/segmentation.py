@@ -90,7 +90,7 @@ def _pixels(masks: Bool[np.ndarray, "objects z y x"]) -> Shaped[np.ndarray, "z y
         for number, mask in enumerate(masks, start=1):
             labels[mask] = number
         return labels
-    limits.check_voxels(masks.shape, 1, "the SEG of overlapping objects")
+    limits.check_bytes(masks.size, "the SEG of overlapping objects")
     return np.ascontiguousarray(rearrange(masks, "objects z y x -> z y x objects"))
 
 
@@ -123,6 +123,7 @@ def _descriptions(answer: Segmentation) -> list[SegmentDescription]:
             segmented_property_type=known.type,
             algorithm_type="SEMIAUTOMATIC" if pointed else "AUTOMATIC",
             algorithm_identification=algorithm,
+            anatomic_regions=None if known.region is None else [known.region],
         )
         if known.side is not None:
             side = highdicom.sr.CodedConcept(known.side.value, known.side.scheme_designator, known.side.meaning)

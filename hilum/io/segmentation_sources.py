@@ -32,12 +32,17 @@ class Sources:
     frames: tuple[int, ...] | None
 
 
-def sources_of(image: Image) -> Sources:
-    """Reads the headers of the image's files again; to be used within `dicom_quiet.quiet`."""
+def check_dicom(image: Image) -> None:
+    """Refuses an image that no DICOM SEG can refer to."""
     if image.source.format != "dicom" or not image.source.files:
         raise BadInput(
             f"a DICOM SEG refers to DICOM images, and this image is {image.source.format}: write .nii.gz instead."
         )
+
+
+def sources_of(image: Image) -> Sources:
+    """Reads the headers of the image's files again; to be used within `dicom_quiet.quiet`."""
+    check_dicom(image)
     for file in image.source.files:
         if not file.is_file():
             raise BadInput(f"the source file {file.name} is gone: a DICOM SEG needs the images that it refers to.")

@@ -159,6 +159,16 @@ def test_where_nobody_can_answer_the_command_that_helps_is_said(hilum, disc, mon
     assert "no system here takes points" in ended.err
 
 
+def test_a_seg_of_what_is_no_dicom_is_refused_before_the_look(hilum, threshold, disc, tmp_path):
+    from capabilities.threshold import Threshold
+
+    before = Threshold.looks
+    ended = hilum("ask", "threshold", disc, *BOX, "-o", tmp_path / "mask.seg.dcm")
+    assert ended.code == 2
+    assert "a DICOM SEG refers to DICOM images" in ended.err
+    assert Threshold.looks == before
+
+
 def test_what_exists_is_refused_before_the_look_and_replaced_by_force(hilum, threshold, disc, tmp_path):
     from capabilities.threshold import Threshold
 
