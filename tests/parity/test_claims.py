@@ -9,7 +9,6 @@ NOT_YET = {  # families whose systems have not landed; a line goes when its test
     "biomedgpt",
     "chatcad",
     "chatdoctor",
-    "elixr",
     "llavamed",
     "medblip",
     "medflamingo",
