@@ -1,8 +1,4 @@
-"""Swin (Liu et al. 2021) as transformers builds it, and the table from the names that files of its version 4 carry.
-
-Version 5 renamed what is inside a block. A file of the old names, loaded without strictness, would leave every block at
-random without a word; here it is the table's, and nothing else fits.
-"""
+"""Swin (Liu et al. 2021) as transformers builds it; weights/tables/hub_swin.py has the names that its files carry."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from hilum.values.errors import MissingExtra
-from hilum.weights.rename import Rule, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,17 +43,3 @@ def swin(sizes: SwinSizes) -> nn.Module:
         drop_path_rate=sizes.drop_path,
     )
     return SwinModel(config)
-
-
-OLD_NAMES = Table(
-    Rule(r"(\.blocks\.\d+\.attention)\.self\.query\.", r"\1.q_proj."),
-    Rule(r"(\.blocks\.\d+\.attention)\.self\.key\.", r"\1.k_proj."),
-    Rule(r"(\.blocks\.\d+\.attention)\.self\.value\.", r"\1.v_proj."),
-    Rule(
-        r"(\.blocks\.\d+\.attention)\.self\.relative_position_bias_table",
-        r"\1.relative_position_bias.relative_position_bias_table",
-    ),
-    Rule(r"(\.blocks\.\d+\.attention)\.output\.dense\.", r"\1.o_proj."),
-    Rule(r"(\.blocks\.\d+)\.intermediate\.dense\.", r"\1.mlp.fc1."),
-    Rule(r"(\.blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
-)

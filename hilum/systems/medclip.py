@@ -29,7 +29,7 @@ from hilum.objectives.terms import Terms
 from hilum.parts import chest_phrases, film_warp, grey_frame, tokens
 from hilum.parts.bert import BertSizes, bert, states
 from hilum.parts.film_warp import Warp
-from hilum.parts.hub_swin import OLD_NAMES, SwinSizes, swin
+from hilum.parts.hub_swin import SwinSizes, swin
 from hilum.parts.resnet import ResNet, ResNetSizes
 from hilum.parts.reworded import reworded
 from hilum.parts.tokens import Reading, Tokens
@@ -37,6 +37,7 @@ from hilum.parts.two_tower import unit
 from hilum.values.image import Image
 from hilum.values.prompts import Labels
 from hilum.weights.rename import Table
+from hilum.weights.tables.hub_swin import OLD_NAMES
 
 MEAN, DEVIATION = 0.5862785803043838, 0.27950088968644304  # of films in 0..1 (published preprocessing)
 STATES = (1, 2, -1)  # of the text's layers; 0 would be the embeddings (published code)

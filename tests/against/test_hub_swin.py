@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hilum.parts.hub_swin import OLD_NAMES, SwinSizes, swin
+from hilum.parts.hub_swin import SwinSizes, swin
 from hilum.weights.hollow import Hollow
 from hilum.weights.rename import Mismatch, fill
+from hilum.weights.tables.hub_swin import OLD_NAMES
 
 SMALL = SwinSizes(image_size=32, dim=16, depths=(1, 2), heads=(2, 4), window=4)
 
