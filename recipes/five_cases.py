@@ -1,6 +1,7 @@
-"""What five labelled cases are worth: scout adapted to them, and held against itself on thirty that neither has seen.
+"""What five labelled cases are worth: a system adapted to them, and held against itself on thirty that it did not see.
 
-Lungs on chest films (PNG, a source that scout's training never saw) and hippocampi (NIfTI volumes, held back from it).
+Lungs on chest films (PNG, a source that scout's and medsam.pocket's training never saw) and hippocampi (NIfTI volumes:
+of a kind that scout knows and medsam.pocket does not).
 The table goes into docs/adapting.md between its marks.
 
     python recipes/five_cases.py        # reads $HILUM_DATA, default ../shared/data; a few minutes
@@ -32,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/adapting.md"
 MARKS = ("<!-- five cases -->", "<!-- end -->")
 KNOWN, UNSEEN = 5, 30
-HEAD = "| cases | method | minutes | scout as it ships | adapted to five cases | gain, 95 % interval over cases |"
+HEAD = "| system | cases | method | minutes | as it ships | adapted to five cases | gain, 95 % interval over cases |"
+BASES = ("scout", "medsam.pocket")
 
 
 def lungs(root: Path, out: Path) -> None:
@@ -61,35 +63,36 @@ def dice(name: str, folder: Path) -> dict[str, float]:
     return {case.name: float(np.mean(scored(system, case.samples[:4]))) for case in read_cases(pairs(folder))}
 
 
-def line(kind: str, method: str, out: Path) -> str:
+def line(base: str, kind: str, method: str, out: Path) -> str:
     """One row of the table: adapted now, measured now."""
-    adapter = out / f"adapter-{method}"
+    adapter = out / f"adapter-{base}-{method}"
     shutil.rmtree(adapter, ignore_errors=True)
     began = time.monotonic()
     wish = Wish(out / "adapt", method, plan=Plan(rate=RATES[method], minutes=8.0))
-    adapt(registry.load("scout", backend="torch", device="cpu"), wish, adapter)
+    adapt(registry.load(base, backend="torch", device="cpu"), wish, adapter)
     minutes = (time.monotonic() - began) / 60
-    before, after = dice("scout", out / "test"), dice(str(adapter), out / "test")
+    before, after = dice(base, out / "test"), dice(str(adapter), out / "test")
     gains = np.array([after[case] - before[case] for case in before])
     low, high = interval(gains, np.arange(len(gains)))
     means = [float(np.mean(list(each.values()))) for each in (before, after)]
     numbers = f"{minutes:.1f} | {means[0]:.3f} | {means[1]:.3f} | {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
-    return f"| {kind}, {len(gains)} unseen | {method} | {numbers} |"
+    return f"| {base} | {kind}, {len(gains)} unseen | {method} | {numbers} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/five_cases")
+    parser.add_argument("--bases", nargs="+", default=BASES)
     parser.add_argument("--methods", nargs="+", default=["head", "lora"])
     given = parser.parse_args()
-    lines = [HEAD, "|---|---|---|---|---|---|"]
-    for kind, make in (("lungs on chest films, PNG", lungs), ("hippocampi, NIfTI", hippocampi)):
+    lines = [HEAD, "|---|---|---|---|---|---|---|"]
+    kinds = (("lungs on chest films, PNG", lungs), ("hippocampi, NIfTI", hippocampi))
+    for base, (kind, make), method in itertools.product(given.bases, kinds, given.methods):
         folder = given.out / make.__name__
         if not folder.exists():
             make(data_root(), folder)
-        for method in given.methods:
-            lines.append(line(kind, method, folder))
-            print(lines[-1], flush=True)
+        lines.append(line(base, kind, method, folder))
+        print(lines[-1], flush=True)
     head, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0] + "\n")
     tail = rest.split(MARKS[1] + "\n")[1]
     PAGE.write_text("\n".join([head + MARKS[0], *lines, MARKS[1], tail]), encoding="utf-8")
