@@ -1,4 +1,4 @@
-"""Train the pocket SAM: SAM's architecture and objective, from nothing, on open pictures without the study's targets.
+"""Train the pocket SAM: SAM's architecture, from nothing, on open pictures without the study's targets.
 
 python recipes/sam_pocket.py prepare                                # the bank, about 1 GB
 nice -n 10 python recipes/sam_pocket.py train --until 13:30         # local time; starts again where it stopped

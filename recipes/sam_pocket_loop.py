@@ -1,6 +1,7 @@
 """The pocket SAM's training: a process per core, weights averaged now and then, a running mean, checkpoints.
 
-The processes, the optimiser for matrices (Muon) and the averaging are scout's (scout_loop.py).
+The processes, the optimiser for matrices (Muon) and the averaging are scout's (scout_loop.py). The loss is SAM's but
+for its focal term, which held this small network, from random weights, at empty masks: cross-entropy is in its place.
 """
 
 import datetime
@@ -21,7 +22,7 @@ from scout_loop import Muon, averaged
 from torch import Tensor
 
 from hilum.objectives.overlap import hard_dice
-from hilum.objectives.prompted_masks import PerPixel, entropy, focal, prompted_masks
+from hilum.objectives.prompted_masks import entropy, prompted_masks
 from hilum.parts.masked_autoencoder import sines
 from hilum.parts.sam import Sam, SamBatch, SamConfig, sam
 from hilum.parts.sam_prompt_encoder import SamPrompts
@@ -43,8 +44,7 @@ class Plan:
     muon: float = 0.02
     adam: float = 1.5e-3
     boxes: float = 0.08  # of the time on boxes alone, without corrections: where they point is learnt first
-    plain: float = 0.75  # of the time with cross-entropy for the focal term, which holds a new network at empty masks
-    aside: float = 0.75  # of the time with the heads that teach the encoder to look (sam_pocket_aside.py)
+    aside: float = 0.9  # of the time with the heads that teach the encoder to look (sam_pocket_aside.py)
     save_every: float = 180.0
     validate_every: float = 1200.0
 
@@ -100,10 +100,6 @@ class Run:
         """Corrections of this step."""
         return 0 if self.share() < self.plan.boxes else int(rng.choice(3, p=(0.4, 0.35, 0.25)))
 
-    def per_pixel(self) -> PerPixel:
-        """The term of the loss beside Dice, now."""
-        return entropy if self.share() < self.plan.plain else focal
-
     def beside(self) -> Aside | None:
         """The heads that the encoder is taught by, now."""
         return self.aside if self.share() < self.plan.aside else None
@@ -143,7 +139,6 @@ def interact(
     rounds: int,
     rng: np.random.Generator,
     *,
-    per_pixel: PerPixel = focal,
     aside: Aside | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The mean loss over an opening and its corrections, all on one embedding; numbers of the first and last round."""
@@ -154,7 +149,7 @@ def interact(
     total, numbers = helped.float(), dict[str, float]()
     for number in range(1 + rounds):
         logits, quality, low = answered(network, embedding.float(), batch.prompts, side)
-        terms = prompted_masks(logits, quality, batch.masks, per_pixel)
+        terms = prompted_masks(logits, quality, batch.masks, entropy)
         total = total + terms.total / (1 + rounds)
         guess = best(logits, quality).detach()
         numbers = numbers or terms.numbers() | {"first": float(hard_dice(guess, batch.masks).mean())}
@@ -167,7 +162,7 @@ def interact(
 
 def step(run: Run, batch: SamBatch, rng: np.random.Generator) -> dict[str, float]:
     """One step of both optimisers."""
-    total, numbers = interact(run.network, batch, run.rounds(rng), rng, per_pixel=run.per_pixel(), aside=run.beside())
+    total, numbers = interact(run.network, batch, run.rounds(rng), rng, aside=run.beside())
     for optimizer in (run.muon, run.adam):
         optimizer.zero_grad(set_to_none=False)
     total.backward()
