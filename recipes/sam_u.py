@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE, MARKS = ROOT / "docs/uncertainty.md", ("<!-- measured -->", "<!-- end -->")
 SOURCES = ("ultrasound", "cxr", "hippocampus", "nuclei", "organs", "tumour", "drive")
 HEAD = (
-    "| target | objects | Dice, one box | Dice, mean of 20 | area under ROC: SAM-U | ellipses | contour | one box's own "
-    "entropy | SAM-U less ellipses | SAM-U less contour | calibration error, one box | of the mean | difference |"
+    "| target | objects | Dice, one box | Dice, mean of 20 | area under ROC: SAM-U | ellipses | contour | one box's "
+    "own entropy | SAM-U less ellipses | SAM-U less contour | calibration error, one box | of the mean | difference |"
 )
 
 
