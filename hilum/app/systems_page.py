@@ -38,7 +38,8 @@ def _family(family: str, cards: list[Card]) -> str:
 def _system(card: Card) -> str:
     row = "" if card.row is None else f"Row {card.row} of the survey. "
     files = "; ".join(f"`{entry.tag}`: {entry.file}, {entry.licence}" for entry in card.weights) or "none"
-    proof = ", ".join(card.proof) or "its own table of measurements"
+    house = "its own table of measurements" if card.family == "house" else "tests of its properties alone"
+    proof = ", ".join(card.proof) or house
     lines = [
         f"### {card.name}: {card.title} ({card.year})",
         f"{card.summary} *{card.citation}*",

@@ -46,6 +46,11 @@ class WeightsEntry:
         """Whether the file lies in the package itself."""
         return self.source == "package"
 
+    @property
+    def trained(self) -> bool:
+        """Whether nobody publishes it: it comes from the user's own training."""
+        return self.source == "own training"
+
 
 @dataclass(frozen=True, slots=True)
 class Card:

@@ -45,6 +45,8 @@ def pull(candidate: Candidate, entry: WeightsEntry, *, again: bool = False) -> t
         return (there,)
     if entry.shipped:
         raise BadInput(f"{candidate.name} ships with the package; there is nothing to pull.")
+    if entry.trained:
+        raise BadInput(f"{candidate.name} cannot be pulled: {store.how_to_get(candidate.system, entry)}")
     progress.say(f"{candidate.name}: licence {entry.licence}; from {entry.source}")
     folder = store.folder() / DOWNLOADS / candidate.name
     try:

@@ -207,6 +207,8 @@ def how_to_get(system: str, entry: WeightsEntry) -> str:
     """The command that gets a file, where it is published, and under which licence."""
     if entry.shipped:
         return f"{entry.file} ships with the package and is missing; install hilum again."
+    if entry.trained:
+        return f"nobody publishes {entry.file}; train it, then `hilum weights import {entry.file}`."
     pull, load = f"`hilum weights pull {system}.{entry.tag}`", f"`hilum weights import {entry.file}`"
     about = f"({page(entry)}; licence: {entry.licence})"
     if not direct(entry):
