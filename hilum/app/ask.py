@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -18,8 +18,9 @@ from .asked import Asked, understood
 from .command import Said
 
 if TYPE_CHECKING:
+    from ..adapt.calibrating import Calibration
     from ..capabilities.system import System
-    from ..values.answers import Answer
+    from ..values.answers import Answer, Scores
     from ..values.image import Image
 
 SUFFIX = {"dicom": ".dcm", "nifti": ".nii.gz", "nrrd": ".nrrd", "metaimage": ".nrrd"}  # pictures: .png
@@ -172,7 +173,10 @@ def _referable(output: Path, image: Image) -> None:
 def _finish(asked: Asked, target: Target, system: System, images: Sequence[Image]) -> None:
     """Look, ask, write, and say what came of it."""
     given, prompts = asked.options, asked.about(images[0])
+    calibration = _calibration(asked, system, len(images))
     answer = system.look(*images, keep=given.keep_looks).ask(*prompts)
+    if calibration is not None:
+        answer = calibration.applied(cast("Scores", answer))
     for note in answer.provenance.notes:
         screen.tell(f"note: {note}")
     written = _written(answer, target, given, prompts)
@@ -187,6 +191,19 @@ def _finish(asked: Asked, target: Target, system: System, images: Sequence[Image
     else:
         several = len(asked.words.images) > 1
         typer.echo((f"{target.images[0]}\n" if several else "") + results.text(answer))
+
+
+def _calibration(asked: Asked, system: System, pictures: int) -> Calibration | None:
+    """The calibration, once it is known to be for this system, these weights and these labels."""
+    found = asked.calibration()
+    if found is not None:
+        from ..adapt.scoring import check
+        from ..values.prompts import Labels
+
+        check(system.card)
+        names = [name for prompt in asked.prompts if isinstance(prompt, Labels) for name in prompt.names]
+        found.refuse(system.tag, system.weights_sha256, names, pictures)
+    return found
 
 
 def _written(answer: Answer, target: Target, given: AskOptions, prompts: Sequence[Any]) -> list[Path]:

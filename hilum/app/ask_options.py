@@ -36,6 +36,10 @@ class AskOptions:
     template: Annotated[
         list[str] | None, Option("--template", metavar='"A FILM OF {}"', help="How a label is said; may be repeated.")
     ] = None
+    calibration: Annotated[
+        Path | None,
+        Option(metavar="FOLDER", help="Probabilities of labels, by what hilum calibrate wrote for this system."),
+    ] = None
     over: Annotated[
         str | None, Option(metavar="SYSTEM", help="Which system the named one asks, where it asks one (sam_u).")
     ] = None

@@ -13,6 +13,7 @@ from .words import Words
 from .words import read as read_words
 
 if TYPE_CHECKING:
+    from ..adapt.calibrating import Calibration
     from ..values.image import Image
     from ..values.prompts import Prompt
     from .ask_options import AskOptions
@@ -48,6 +49,12 @@ class Asked:
         spacing = None if given.spacing is None else options.spacing(given.spacing)
         return {"series": given.series, "frame": given.frame, "spacing": spacing, "modality": given.modality}
 
+    def calibration(self) -> Calibration | None:
+        """What hilum calibrate wrote into the folder that was named."""
+        from ..adapt import calibrating
+
+        return None if self.options.calibration is None else calibrating.read(self.options.calibration)
+
     def most_memory(self) -> int | None:
         """Bytes that a look may take; None where the user did not say."""
         given = self.options.max_memory
@@ -64,14 +71,17 @@ def understood(given: AskOptions, said: Said) -> Asked:
         prompts = [_said(prompt, tuple(given.template)) for prompt in prompts]
         if "labels" not in kinds:
             raise BadInput("--template says how labels are said: give --labels with it.")
+    if given.calibration is not None and "labels" not in kinds:
+        raise BadInput("--calibration gives probabilities of labels: give --labels with it.")
     if words.question is not None:
         from ..values.prompts import Question
 
         prompts.append(Question(words.question))
         kinds.append("question")
     asked = Asked(words, tuple(prompts), tuple(dict.fromkeys(kinds)), given)
-    asked.reading()  # what is wrong with --spacing and --max-memory is said now
+    asked.reading()  # what is wrong with --spacing, --max-memory and --calibration is said now
     asked.most_memory()
+    asked.calibration()
     if words.system is not None:
         _refuse(words.system, asked.kinds)
     elif given.over is not None:

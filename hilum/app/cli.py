@@ -12,6 +12,7 @@ from ..values.notice import SENTENCE
 from . import bench_commands, data_commands, weights_commands
 from .adapt import AdaptOptions, adapt
 from .ask_options import AskOptions
+from .calibrate import CalibrateOptions, calibrate
 from .cards import CardOptions, card
 from .check import CheckOptions, check
 from .command import Ordered, Said, taking
@@ -50,6 +51,7 @@ app.command("inspect")(taking(InspectOptions)(inspection))
 app.command("check")(taking(CheckOptions)(check))
 app.command("adapt")(taking(AdaptOptions)(adapt))
 app.command("probe")(taking(ProbeOptions)(probe))
+app.command("calibrate")(taking(CalibrateOptions)(calibrate))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")

@@ -76,6 +76,12 @@ def labels(text: str, space: PromptSpace = "voxel") -> Labels:
     return _labels(names, f"--labels {text!r}")
 
 
+def asked_labels(text: str, templates: list[str] | None) -> Labels:
+    """The labels with the user's templates, where there are any."""
+    said = labels(text)
+    return with_templates(said, tuple(templates)) if templates else said
+
+
 def with_templates(said: Labels, templates: tuple[str, ...]) -> Labels:
     """The labels with the user's templates, each with a place {} for the name."""
     from dataclasses import replace

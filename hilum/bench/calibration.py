@@ -29,3 +29,14 @@ def rank_area(score: Float[np.ndarray, " *grid"], wrong: Bool[np.ndarray, " *gri
         return float("nan")
     ranks = rankdata(score.ravel())
     return float((ranks[wrong.ravel()].sum() - bad * (bad + 1) / 2) / (bad * good))
+
+
+def reliability(
+    probability: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"], *, bins: int = 10
+) -> Float[np.ndarray, "bins 3"]:
+    """Of each bin of equal width that holds anything: mean probability, share of truth, and how many."""
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    sums = (np.bincount(place, weights, bins) for weights in (probability.astype(np.float64), truth.astype(np.float64)))
+    there = count > 0
+    return np.stack([*(each[there] / count[there] for each in sums), count[there].astype(float)], axis=1)

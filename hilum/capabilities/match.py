@@ -92,7 +92,8 @@ def match(look: Look, prompts: tuple[Prompt, ...]) -> Scores:
     found = system.matched([look.seen(each.section(), 0, number) for number, each in enumerate(prepared)], labels)
     notes = (note for each in prepared for note in each.source.notes)
     provenance = look.provenance(prompts, *notes, *_compared(labels.names, found.texts))
-    return Scores(labels.names, found.similarity, found.softmax, provenance)
+    texts = tuple(map(tuple, found.texts))
+    return Scores(labels.names, found.similarity, found.softmax, provenance, texts=texts)
 
 
 def _checked(look: Look, together: int) -> None:

@@ -64,6 +64,8 @@ def _(answer: Scores) -> dict[str, Any]:
         entry = {"name": name, "similarity": answer.similarity[number], "softmax": answer.softmax[number]}
         if answer.probability is not None:
             entry["probability"] = answer.probability[number]
+        if answer.texts is not None:
+            entry["texts"] = answer.texts[number]
         labels.append(entry)
     return {"labels": labels}
 

@@ -91,13 +91,17 @@ def tight_box(mask: Bool[np.ndarray, " *grid"]) -> tuple[tuple[int, ...], tuple[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """A value per label: raw similarity, softmax over the labels asked, calibrated probability where there is one."""
+    """A value per label: raw similarity, softmax over the labels asked, calibrated probability where there is one.
+
+    `texts` are those that were compared for each label; None where no text was (the classes of a probe).
+    """
 
     names: tuple[str, ...]
     similarity: Float[np.ndarray, " labels"]
     softmax: Float[np.ndarray, " labels"]
     provenance: Provenance
     probability: Float[np.ndarray, " labels"] | None = None
+    texts: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -99,3 +99,51 @@ def album(tmp_path) -> Path:
     (folder / "readme.txt").write_text("words")
     (folder / ".hidden.png").write_bytes(b"nothing")
     return folder
+
+
+@pytest.fixture
+def shade(monkeypatch, tmp_path_factory):
+    """The tests' own matcher, registered, with "weights" that are there; what comes back holds their hash."""
+    from types import SimpleNamespace
+
+    from capabilities.shade import Shade
+
+    table = tomllib.loads((Path(__file__).parents[1] / "capabilities" / "shade.toml").read_text(encoding="utf-8"))
+    weights = [{"tag": "none", "file": "none", "source": "package", "licence": "Apache-2.0"}]
+    entry = registry.Entry(card_from({**table, "weights": weights}), "capabilities.shade")
+    entries, broken = registry._found()
+    shipped, load, file = store.shipped, registry.load, tmp_path_factory.mktemp("shade") / "none.safetensors"
+    file.touch()
+    held = SimpleNamespace(sha256="ab" * 32)
+
+    def loaded(name, **given):
+        if name.partition(".")[0] != "shade":
+            return load(name, **given)
+        system = Shade.tiny()
+        system.weights_sha256 = held.sha256
+        return system
+
+    monkeypatch.setattr(registry, "_found", lambda: ({**entries, "shade": entry}, broken))
+    monkeypatch.setattr(registry, "load", loaded)
+    monkeypatch.setattr(store, "shipped", lambda card: {"none": file} if card.name == "shade" else shipped(card))
+    return held
+
+
+@pytest.fixture
+def films(tmp_path) -> Path:
+    """A table of 48 films of 24 patients, of which the brighter ones are bright more often."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "films").mkdir()
+    lines = ["file,bright,labels,view,sex,age,text"]
+    for number in range(48):
+        light = int(rng.integers(20, 236))
+        Pillow.fromarray(np.full((6, 8), light, dtype=np.uint8)).save(
+            tmp_path / "films" / f"p{number // 2}__{number}.png"
+        )
+        true = int(rng.random() < 1 / (1 + np.exp(-(light - 128) / 25)))
+        view, sex = ("PA", "AP")[number % 2], ("F", "M")[number // 2 % 2]
+        lines.append(
+            f"films/p{number // 2}__{number}.png,{true},{'' if true else 'dark'},{view},{sex},{30 + number},{light}"
+        )
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "table.csv"
