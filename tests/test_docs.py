@@ -21,6 +21,7 @@ NOT_RUN = {
     "merge": "wants adapters; tests/app/test_adapt.py has it",
     "adaptation": "takes hours; tests/bench/test_adaptation.py has it",
     "my_adapter/": "wants an adapter; tests/app/test_adapt.py has it",
+    "index/": "wants an index; tests/app/test_find.py has it",
     "head/": "wants a probe; tests/app/test_probe.py has it",
 }
 QUICK = {"adapt": ["--steps", "1", "--batch", "1", "--method", "head", "--force"]}
@@ -88,7 +89,9 @@ def test_command_on_a_page_works(page, command, desk, monkeypatch):
         ["--force"] if words[:2] == ["bench", "frequency"] or (words[0] in ("ask", "embed") and "-o" in words) else []
     )
     done = CliRunner().invoke(app, [*words, *forced, *QUICK.get(words[0], [])])
-    wanted = next((word for word in ("sam_study", "medsam", "retfound") if word in words[1:2]), None)
+    wanted = next(
+        (word for word in ("sam_study", "medsam", "retfound", "biomedclip", "plip") if word in words[1:2]), None
+    )
     if wanted and words[0] in ("ask", "embed", "probe") and done.exit_code == 1:
         assert "hilum weights" in done.output, "absent weights must say how to get them"
         return
