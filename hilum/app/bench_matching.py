@@ -1,0 +1,114 @@
+"""`hilum bench zeroshot` and `hilum bench retrieval`: systems that compare pictures with texts, on the user's table."""
+
+from __future__ import annotations
+
+import json as jsons
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..values.errors import BadInput
+from ..values.notice import SENTENCE
+from . import options, screen
+
+if TYPE_CHECKING:
+    from ..capabilities.system import System
+    from ..train.labelled import Labelled, LabelledImage
+
+SYSTEM = "a system that takes labels, or its tag"
+TABLE = "a CSV table: file, and a column for each label (1, 0, empty) or a column labels (a|b)"
+SCORES = ("softmax", "similarity")
+
+
+def zeroshot(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help=SYSTEM)],
+    data: Annotated[Path, typer.Option(metavar="TABLE.csv", help=TABLE)],
+    labels: Annotated[str, typer.Option(metavar='"A, B"', help="names of labels, or FILE.json with their texts")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder for table.md and records.jsonl; goes on with one")],
+    template: Annotated[list[str] | None, typer.Option(metavar='"A FILM OF {}"', help="how a label is said")] = None,
+    exclusive: Annotated[bool, typer.Option("--exclusive", help="exactly one label is true of each image")] = False,
+    by: Annotated[str, typer.Option(metavar="view,sex,age,source", help="groups, by columns of the table")] = "",
+    score: Annotated[str, typer.Option(metavar="softmax|similarity", help="what ranks the images")] = "softmax",
+    draws: Annotated[int, typer.Option(min=100, help="of the bootstrap, by patient")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    modality: Annotated[str | None, typer.Option(metavar="DX", help="where the files do not say")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="where it runs")] = "auto",
+    backend: Annotated[str, typer.Option(metavar="auto|torch|openvino", help="what runs it")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="the measures as JSON on stdout")] = False,
+) -> None:
+    """Labels without training: AUROC, AUPRC and calibration error with 95 % intervals by patient, also by group."""
+    from .. import registry
+    from ..adapt import scoring
+    from ..bench import label_measures, label_records, label_table
+    from ..train import labelled
+    from .ask import device as placed
+
+    scoring.check(registry.card(system))
+    label_measures.metrics()
+    if score not in SCORES:
+        raise BadInput(f"--score {score}: choose {' or '.join(SCORES)}.")
+    asked, columns = options.asked_labels(labels, template), _columns(by, labelled.GROUPS)
+    table = labelled.read(data, asked.names, by=columns)
+    if exclusive:
+        label_measures.check_exclusive(table)
+    _folder(out, label_records.RECORDS, label_records.TABLE)
+    screen.tell(SENTENCE)
+    with screen.shown():
+        loaded = registry.load(system, device=placed(device), backend=backend)
+        settings = label_records.Settings.of(loaded, asked, modality=modality, backend=backend)
+        file = out / label_records.RECORDS
+        scored, failed = label_records.scored(loaded, table.images, asked, settings, file)
+        cases = label_measures.cases(scored, asked.names, score, exclusive=exclusive)
+        whole = label_measures.measured(cases, draws=draws, seed=seed)
+        groups = {
+            column: label_measures.by_group(cases, scored.images, column, draws=draws, seed=seed) for column in columns
+        }
+    notes = label_table.notes(scored, cases, score, draws)
+    text = label_table.markdown(_head(loaded, table, scored.images), whole, groups, notes)
+    _write(out / label_records.TABLE, text)
+    typer.echo(jsons.dumps(label_table.facts(whole, groups), indent=2, ensure_ascii=False) if json else text)
+    _end(failed, len(table.images))
+
+
+def _columns(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    columns = tuple(dict.fromkeys(word.strip().casefold() for word in text.split(",") if word.strip()))
+    strange = [column for column in columns if column not in known]
+    if strange:
+        raise BadInput(f"--by {strange[0]}: choose {', '.join(known)}.")
+    return columns
+
+
+def _folder(out: Path, records: str, table: str) -> None:
+    """The folder, which is there then; one that holds another's table is refused."""
+    from ..io.atomic import check_target
+
+    if out.is_file():
+        raise BadInput(f"{out} is a file: -o names a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    check_target(out / table, force=(out / records).is_file())  # a table beside its records is made anew
+
+
+def _head(system: System, table: Labelled, images: Sequence[LabelledImage]) -> list[str]:
+    """What was measured on what."""
+    weights = f", weights sha256 {system.weights_sha256[:16]}…" if system.weights_sha256 else ""
+    count = len({image.patient for image in images})
+    data = f"{table.path.name} (sha256 {table.sha256[:16]}…), {len(images)} images of {count} patients"
+    return [f"{system.tag}{weights}; {data}."]
+
+
+def _write(path: Path, text: str) -> None:
+    from ..io.atomic import replacing
+
+    with replacing(path, force=True) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _end(failed: Mapping[str, str], count: int) -> None:
+    """Says what was wrong with single images; then the exit code is 1."""
+    for name, sentence in failed.items():
+        screen.tell(f"{name}: {sentence}")
+    if failed:
+        screen.tell(f"{len(failed)} of {count} images failed, as listed above.")
+        raise typer.Exit(1)

@@ -1,0 +1,54 @@
+"""`hilum bench zeroshot` and `retrieval`: a table in, measures out; stopped work goes on."""
+
+import json
+
+import pytest
+from capabilities.shade import Shade
+
+
+def test_zeroshot_measures_all_and_groups_and_goes_on(hilum, shade, films, tmp_path):
+    out = tmp_path / "out"
+    words = ("bench", "zeroshot", "shade", "--data", films, "--labels", "bright, dark", "-o", out, "--draws", 100)
+    ended = hilum(*words, "--by", "view,age")
+    assert ended.code == 0, ended.err
+    text = (out / "table.md").read_text()
+    assert text.strip() == ended.out.strip()
+    assert "shade.none, weights sha256 abab" in text
+    assert "48 images of 24 patients" in text
+    assert "| AP | bright | 24 |" in text
+    assert "Largest gap by view: AUROC of " in text
+    assert "| 20-39 | bright |" in text
+    assert "By age no two groups have 10" in text or "Largest gap by age" in text
+    assert "--score similarity ranks by each label alone" in text
+    assert len((out / "records.jsonl").read_text().split()) > 48
+    looks = Shade.looks
+    again = hilum(*words, "--exclusive", "--json")
+    assert again.code == 0, again.err
+    assert Shade.looks == looks
+    told = json.loads(again.out)["all"]
+    assert told["choice"]["balanced accuracy"][0] > 0.7
+    assert told["lines"][0]["numbers"]["AUROC"][0] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("scout", "--labels", "bright"), "got Labels. Systems that take labels: "),
+        (("shade", "--labels", "bright", "--by", "hospital"), "--by hospital: choose view, sex, age, source"),
+        (("shade", "--labels", "bright", "--by", "source"), "line 1: wanted a column source"),
+        (("shade", "--labels", "bright", "--exclusive"), "give at least two"),
+        (("shade", "--labels", "bright", "--score", "cosine"), "choose softmax or similarity"),
+    ],
+)
+def test_what_is_wrong_is_a_sentence(hilum, shade, films, tmp_path, words, sentence):
+    ended = hilum("bench", "zeroshot", *words, "--data", films, "-o", tmp_path / "out")
+    assert ended.code == 2
+    assert sentence in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_is_not_ours_is_left_as_it_is(hilum, shade, films, tmp_path):
+    (tmp_path / "table.md").write_text("mine")
+    ended = hilum("bench", "zeroshot", "shade", "--data", films, "--labels", "bright", "-o", tmp_path)
+    assert ended.code == 2
+    assert "table.md exists and is left as it is" in ended.err
