@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from .bench_adaptation import adaptation
-from .bench_matching import zeroshot
+from .bench_matching import retrieval, zeroshot
 
 app = typer.Typer(help="Measure systems on labelled cases, beside floors that do not look.", no_args_is_help=True)
 app.command("adaptation")(adaptation)
 app.command("zeroshot")(zeroshot)
+app.command("retrieval")(retrieval)
 
 
 @app.command("segment")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json as jsons
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -53,12 +54,12 @@ def zeroshot(
     table = labelled.read(data, asked.names, by=columns)
     if exclusive:
         label_measures.check_exclusive(table)
-    _folder(out, label_records.RECORDS, label_records.TABLE)
+    file = out / label_records.RECORDS
+    _folder(out, label_records.TABLE, force=file.is_file())  # a table beside its records is made anew
     screen.tell(SENTENCE)
     with screen.shown():
         loaded = registry.load(system, device=placed(device), backend=backend)
         settings = label_records.Settings.of(loaded, asked, modality=modality, backend=backend)
-        file = out / label_records.RECORDS
         scored, failed = label_records.scored(loaded, table.images, asked, settings, file)
         cases = label_measures.cases(scored, asked.names, score, exclusive=exclusive)
         whole = label_measures.measured(cases, draws=draws, seed=seed)
@@ -72,6 +73,53 @@ def zeroshot(
     _end(failed, len(table.images))
 
 
+def retrieval(
+    system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system with vectors of pictures and of texts")],
+    data: Annotated[Path, typer.Option(metavar="TABLE.csv", help="a CSV table with the columns file and text")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for table.md")] = None,
+    draws: Annotated[int, typer.Option(min=100, help="of the bootstrap, by patient")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the draws")] = 0,
+    modality: Annotated[str | None, typer.Option(metavar="DX", help="where the files do not say")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="where it runs")] = "auto",
+    backend: Annotated[str, typer.Option(metavar="auto|torch|openvino", help="what runs it")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="the measures as JSON on stdout")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace the table in the folder")] = False,
+) -> None:
+    """Whose text, whose image: recall at 1, 5 and 10 both ways by the cosine of vectors, with chance beside it."""
+    from .. import registry
+    from ..bench import label_records
+    from ..bench import retrieval as bench
+    from ..train import labelled
+    from .ask import device as placed
+
+    _worded(system)
+    table = labelled.read(data, text=True)
+    if out is not None:
+        _folder(out, label_records.TABLE, force=force)
+    screen.tell(SENTENCE)
+    with screen.shown():
+        loaded = registry.load(system, device=placed(device), backend=backend)
+        vectors, failed = bench.vectored(loaded, table.images, modality=modality)
+        ways = bench.ways(vectors, draws=draws, seed=seed)
+    text = bench.markdown(_head(loaded, table, vectors.images), ways, draws)
+    if out is not None:
+        _write(out / label_records.TABLE, text)
+    typer.echo(jsons.dumps([asdict(way) for way in ways], indent=2, ensure_ascii=False) if json else text)
+    _end(failed, len(table.images))
+
+
+def _worded(name: str) -> None:
+    """Refuses, before its weights are loaded, a system without vectors of pictures or of texts."""
+    from .. import registry
+    from ..capabilities.match import Worded
+
+    card, made = registry.card(name), registry.find(name).system_class()
+    if "embed" not in card.capabilities or not isinstance(cast(object, made), Worded):
+        raise BadInput(
+            f"{card.name} has no vectors of pictures beside vectors of texts: choose biomedclip or its like."
+        )
+
+
 def _columns(text: str, known: Sequence[str]) -> tuple[str, ...]:
     columns = tuple(dict.fromkeys(word.strip().casefold() for word in text.split(",") if word.strip()))
     strange = [column for column in columns if column not in known]
@@ -80,14 +128,14 @@ def _columns(text: str, known: Sequence[str]) -> tuple[str, ...]:
     return columns
 
 
-def _folder(out: Path, records: str, table: str) -> None:
-    """The folder, which is there then; one that holds another's table is refused."""
+def _folder(out: Path, table: str, *, force: bool) -> None:
+    """The folder, which is there then; a table in it is left as it is."""
     from ..io.atomic import check_target
 
     if out.is_file():
         raise BadInput(f"{out} is a file: -o names a folder")
     out.mkdir(parents=True, exist_ok=True)
-    check_target(out / table, force=(out / records).is_file())  # a table beside its records is made anew
+    check_target(out / table, force=force)
 
 
 def _head(system: System, table: Labelled, images: Sequence[LabelledImage]) -> list[str]:

@@ -52,3 +52,28 @@ def test_a_table_that_is_not_ours_is_left_as_it_is(hilum, shade, films, tmp_path
     ended = hilum("bench", "zeroshot", "shade", "--data", films, "--labels", "bright", "-o", tmp_path)
     assert ended.code == 2
     assert "table.md exists and is left as it is" in ended.err
+
+
+def test_retrieval_finds_texts_and_images_beside_chance(hilum, shade, films, tmp_path):
+    out = tmp_path / "out"
+    words = ("bench", "retrieval", "shade", "--data", films, "--draws", 100)
+    ended = hilum(*words, "-o", out)
+    assert ended.code == 0, ended.err
+    assert ended.out.count("| chance |") == 2
+    assert (out / "table.md").read_text().strip() == ended.out.strip()
+    told = json.loads(hilum(*words, "--json").out)
+    assert [way["name"] for way in told] == ["image to text", "text to image"]
+    assert all(way["numbers"]["recall@1"][0] > 0.9 for way in told)
+    again = hilum(*words, "-o", out)
+    assert again.code == 2
+    assert "table.md exists" in again.err
+
+
+def test_retrieval_wants_vectors_of_both_and_texts(hilum, shade, films):
+    ended = hilum("bench", "retrieval", "retfound", "--data", films)
+    assert ended.code == 2
+    assert "retfound has no vectors of pictures beside vectors of texts" in ended.err
+    films.write_text(films.read_text().replace(",text", ",words"))
+    ended = hilum("bench", "retrieval", "shade", "--data", films)
+    assert ended.code == 2
+    assert "line 1: wanted a column text" in ended.err
