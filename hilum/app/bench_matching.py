@@ -115,9 +115,8 @@ def _worded(name: str) -> None:
 
     card, made = registry.card(name), registry.find(name).system_class()
     if "embed" not in card.capabilities or not isinstance(cast(object, made), Worded):
-        raise BadInput(
-            f"{card.name} has no vectors of pictures beside vectors of texts: choose biomedclip or its like."
-        )
+        both = [each for each in registry.names(capability="match") if "embed" in registry.card(each).capabilities]
+        raise BadInput(f"{card.name} has no vectors of pictures beside vectors of texts. Choose of {', '.join(both)}.")
 
 
 def _columns(text: str, known: Sequence[str]) -> tuple[str, ...]:

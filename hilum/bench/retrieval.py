@@ -6,13 +6,14 @@ the right one stands before it, so a system that tells nothing apart finds nothi
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
 from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import gammaln
 
 from ..adapt.scoring import OF_ALL
 from ..capabilities.embed import embed
@@ -75,7 +76,8 @@ def vectored(
     if len(texts) < 2:
         raise BadInput(f"{len(texts)} different texts among {len(there)} images that could be read: too few to tell.")
     words = [cast(Worded, system).worded([text])[0] for text in progress.track(texts, "texts")]
-    own = np.array([texts.index(image.text) for image in there])
+    place = {text: number for number, text in enumerate(texts)}
+    own = np.array([place[image.text] for image in there])
     return Vectored(tuple(there), _units(pictures), texts, _units(words), own), failed
 
 
@@ -128,13 +130,16 @@ def _numbers(ranks: Ranks) -> Float[np.ndarray, " measures"]:
 def _chance(right: Ranks, among: int) -> list[float]:
     """What one finds who draws: recall at each depth, and the depth at which half is found."""
     counts, cases = np.unique(right, return_counts=True)
+    wrong = among - counts
 
     def recall(depth: int) -> float:
-        missed = [comb(among - int(each), depth) / comb(among, depth) for each in counts]
-        return float(1 - np.average(missed, weights=cases))
+        """1 less the chance that all of so many draws are wrong ones."""
+        left = np.maximum(wrong - depth, 0)
+        logs = gammaln(wrong + 1) - gammaln(left + 1) + gammaln(among - depth + 1) - gammaln(among + 1)
+        return float(1 - np.average(np.where(wrong >= depth, np.exp(logs), 0.0), weights=cases))
 
-    recalls = [recall(min(depth, among)) for depth in DEPTHS]
-    return [*recalls, float(next(depth for depth in range(1, among + 1) if recall(depth) >= 0.5 - SMALL))]
+    half = bisect_left(range(1, among + 1), True, key=lambda depth: recall(depth) >= 0.5 - 1e-9)
+    return [*(recall(min(depth, among)) for depth in DEPTHS), float(1 + half)]
 
 
 def markdown(head: Sequence[str], found: Sequence[Way], draws: int) -> str:
@@ -144,9 +149,8 @@ def markdown(head: Sequence[str], found: Sequence[Way], draws: int) -> str:
         told = ["{:.3f} [{:.3f}, {:.3f}]".format(*way.numbers[column]) for column in COLUMNS[:-1]]
         median = "{:g} [{:g}, {:g}]".format(*way.numbers[COLUMNS[-1]])
         rows.append([way.name, str(way.among), *told, median])
-        rows.append(
-            ["chance", "", *(f"{way.chance[each]:.3f}" for each in COLUMNS[:-1]), f"{way.chance[COLUMNS[-1]]:g}"]
-        )
+        chance = [f"{way.chance[column]:.3f}" for column in COLUMNS[:-1]]
+        rows.append(["chance", "", *chance, f"{way.chance[COLUMNS[-1]]:g}"])
     notes = (
         f"95 % intervals by {draws} draws of whole patients, among all texts and images that there are. A text that "
         "several images share counts once, and any of its images is right; what is as near as the right one stands "

@@ -55,10 +55,10 @@ def test_chance_is_what_drawing_finds():
     for at, way in enumerate(there):
         assert np.mean(counts, axis=0)[at] == pytest.approx(way.chance["recall@5"], abs=0.05)
         assert way.numbers["recall@10"][1] <= way.numbers["recall@10"][0] <= way.numbers["recall@10"][2]
-    assert there[0].chance == {"recall@1": 0.05, "recall@5": 0.25, "recall@10": 0.5, "median rank": 10.0}
+    assert list(there[0].chance.values()) == pytest.approx([0.05, 0.25, 0.5, 10.0])
     assert (there[0].among, there[1].among) == (20, 40)
     few = ways(given(np.eye(3), np.eye(3), range(3)), draws=2)[0]
-    assert few.chance["recall@10"] == 1.0
+    assert few.chance["recall@10"] == pytest.approx(1.0)
 
 
 def test_light_is_found_by_the_word_of_it(tmp_path):
