@@ -102,7 +102,7 @@ def test_verify_ends_with_0_or_1(tmp_path):
 
 
 def test_verify_of_what_is_not_here_says_how_to_get_it():
-    said = run("verify", "sam_study")
+    said = run("verify", "sam_study.vit_b")
     assert said.exit_code == 1
     assert "hilum weights pull sam_study.vit_b" in said.stderr
 
