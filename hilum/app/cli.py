@@ -16,6 +16,7 @@ from .calibrate import CalibrateOptions, calibrate
 from .cards import CardOptions, card
 from .check import CheckOptions, check
 from .command import Ordered, Said, taking
+from .compare import CompareOptions, compare
 from .doctor import DoctorOptions, doctor
 from .embed import EmbedOptions, embed
 from .find import FindOptions, find
@@ -51,6 +52,7 @@ app.command("inspect")(taking(InspectOptions)(inspection))
 app.command("check")(taking(CheckOptions)(check))
 app.command("adapt")(taking(AdaptOptions)(adapt))
 app.command("probe")(taking(ProbeOptions)(probe))
+app.command("compare")(taking(CompareOptions)(compare))
 app.command("calibrate")(taking(CalibrateOptions)(calibrate))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
