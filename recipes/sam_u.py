@@ -1,6 +1,6 @@
 """What twenty boxes tell beyond one: SAM-U over systems that are here, on real pictures with their masks.
 
-python recipes/sam_u.py --over scout sam_study.pocket --most 40     # reads $HILUM_DATA, default ../shared/data
+python recipes/sam_u.py --over scout sam_study.pocket --most 20     # reads $HILUM_DATA, default ../shared/data
 
 A box as a person draws it (each side off by a normal share of its size, 5 % by default) is answered alone and by
 SAM-U. Within the box and a quarter of its size around it: the calibration error of both probabilities, and the chance
@@ -32,7 +32,7 @@ from hilum.values.prompts import PlanePrompt
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, MARKS = ROOT / "docs/uncertainty.md", ("<!-- measured -->", "<!-- end -->")
-SOURCES = ("ultrasound", "cxr", "hippocampus", "nuclei", "organs", "tumour", "drive")
+SOURCES = ("ultrasound", "cxr", "hippocampus", "nuclei", "organs", "tumour")
 HEAD = (
     "| target | objects | Dice, one box | Dice, mean of 20 | area under ROC: SAM-U | ellipses | contour | one box's "
     "own entropy | SAM-U less ellipses | SAM-U less contour | calibration error, one box | of the mean | difference |"
