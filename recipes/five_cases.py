@@ -85,7 +85,11 @@ def main() -> None:
     parser.add_argument("--bases", nargs="+", default=BASES)
     parser.add_argument("--methods", nargs="+", default=["head", "lora"])
     given = parser.parse_args()
-    lines = [HEAD, "|---|---|---|---|---|---|---|"]
+    head, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0] + "\n")
+    table, tail = rest.split(MARKS[1] + "\n")
+    others = tuple(f"| {base} |" for base in BASES if base not in given.bases)
+    kept = [row for row in table.splitlines() if row.startswith(others)] if others else []
+    lines = [HEAD, "|---|---|---|---|---|---|---|", *kept]
     kinds = (("lungs on chest films, PNG", lungs), ("hippocampi, NIfTI", hippocampi))
     for base, (kind, make), method in itertools.product(given.bases, kinds, given.methods):
         folder = given.out / make.__name__
@@ -93,8 +97,6 @@ def main() -> None:
             make(data_root(), folder)
         lines.append(line(base, kind, method, folder))
         print(lines[-1], flush=True)
-    head, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0] + "\n")
-    tail = rest.split(MARKS[1] + "\n")[1]
     PAGE.write_text("\n".join([head + MARKS[0], *lines, MARKS[1], tail]), encoding="utf-8")
 
 
