@@ -75,3 +75,13 @@ def test_what_is_wrong_is_a_sentence(hilum, shade, film, words, code, sentence):
     ended = hilum("compare", film, "--labels", "bright", *words)
     assert ended.code == code, ended.err
     assert sentence in ended.err
+
+
+def test_a_dicom_film_is_compared_and_its_patient_is_not_told(hilum, shade, tmp_path):
+    from phantoms import CANARY, secondary_capture
+
+    secondary_capture(tmp_path / "film.dcm", np.full((40, 30), 180, dtype=np.uint8))
+    ended = hilum("compare", tmp_path / "film.dcm", "--labels", "bright", "--systems", "shade", "-o", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    told = ended.out + ended.err + (tmp_path / "out" / "compare.json").read_text()
+    assert not [value for value in CANARY.values() if value in told]
