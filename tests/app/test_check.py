@@ -8,7 +8,7 @@ from hilum import registry
 def test_weights_that_only_load_end_with_1(hilum, monkeypatch):
     tiny = registry.find("medsam").tiny()
     monkeypatch.setattr(registry, "load", lambda *given, **more: tiny)
-    ended = hilum("check", "medsam")
+    ended = hilum("check", "sam_med2d")
     assert ended.code == 1
     assert ended.out.splitlines()[-1].startswith("medsam.tiny loads, but answers like random weights (Dice ")
     found = json.loads(hilum("check", "medsam", "--json").out)

@@ -150,10 +150,10 @@ def test_without_a_system_the_best_that_is_here_is_taken_and_said(hilum, thresho
 
 def test_where_nobody_can_answer_the_command_that_helps_is_said(hilum, disc, monkeypatch):
     entries, broken = registry._found()
-    monkeypatch.setattr(registry, "_found", lambda: ({"medsam": entries["medsam"]}, broken))
+    monkeypatch.setattr(registry, "_found", lambda: ({"sam_u": entries["sam_u"]}, broken))
     ended = hilum("ask", disc, *BOX)
     assert ended.code == 1
-    assert "hilum weights pull medsam.vit_b" in ended.err
+    assert "hilum weights pull sam_u.vit_b" in ended.err
     ended = hilum("ask", disc, "--point", "1,2")
     assert ended.code == 2
     assert "no system here takes points" in ended.err
@@ -244,7 +244,7 @@ def test_a_card_shows_the_paper_the_prompts_and_the_weights(hilum):
 
 
 def test_a_card_weighs_a_look_on_this_machine_before_any_weights_are_here(hilum):
-    here = json.loads(hilum("card", "medsam", "--here", "--json").out)["here"]
+    here = json.loads(hilum("card", "sam_u", "--here", "--json").out)["here"]
     assert 90e6 < here["parameters"] < 95e6
     assert 9e11 < here["look"]["flops"] < 11e11
     assert {"f32", "bf16", "int8"} <= set(here["look"]["peak_bytes"])
