@@ -8,7 +8,7 @@ from hilum import registry
 def test_weights_that_only_load_end_with_1(hilum, monkeypatch):
     tiny = registry.find("medsam").tiny()
     monkeypatch.setattr(registry, "load", lambda *given, **more: tiny)
-    ended = hilum("check", "sam_med2d")
+    ended = hilum("check", "medsam")
     assert ended.code == 1
     assert ended.out.splitlines()[-1].startswith("medsam.tiny loads, but answers like random weights (Dice ")
     found = json.loads(hilum("check", "medsam", "--json").out)
@@ -23,6 +23,6 @@ def test_the_embedded_weights_pass(hilum):
 
 
 def test_weights_that_are_not_here_name_the_command(hilum):
-    ended = hilum("check", "medsam")
+    ended = hilum("check", "sam_med2d")
     assert ended.code == 1
     assert "hilum weights" in ended.err
