@@ -12,7 +12,7 @@ import typer
 
 from ..values.errors import BadInput, HilumError
 from ..values.notice import SENTENCE
-from . import screen
+from . import explaining, screen
 from .ask_options import AskOptions
 from .asked import Asked, understood
 from .command import Said
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..adapt.calibrating import Calibration
     from ..capabilities.system import System
     from ..values.answers import Answer, Scores
+    from ..values.explanation import Explanation
     from ..values.image import Image
 
 SUFFIX = {"dicom": ".dcm", "nifti": ".nii.gz", "nrrd": ".nrrd", "metaimage": ".nrrd"}  # pictures: .png
@@ -33,6 +34,7 @@ class Target:
     images: tuple[Path, ...]
     output: Path | None
     preview: Path | None
+    explain: Path | None
 
 
 def ask(given: AskOptions, said: Said) -> None:
@@ -44,7 +46,7 @@ def ask(given: AskOptions, said: Said) -> None:
         if len(paths) > 1 and not _together(asked):
             _each(asked)
             return
-        target = Target(paths, given.output, given.preview)
+        target = Target(paths, given.output, given.preview, given.explain)
         _free(target, given)
         images = [_read(asked, path) for path in paths]
         _finish(asked, target, _system(asked, images[0], target), images)
@@ -80,15 +82,16 @@ def _each(asked: Asked) -> None:
 
 
 def _beside(asked: Asked, image: Path) -> Target:
-    """The files of one image of several: -o and --preview are folders, and the files in them are named after it."""
+    """The files of one image of several: the options name folders, and the files in them are named after the image."""
     given = asked.options
-    for option, folder in (("-o", given.output), ("--preview", given.preview)):
+    for option, folder in (("-o", given.output), ("--preview", given.preview), ("--explain", given.explain)):
         if folder is not None and not folder.is_dir():
             raise BadInput(f"with several images {option} names a folder that is there; {folder} is none.")
     stem = image.name.removesuffix(".gz").rsplit(".", 1)[0] if image.is_file() else image.resolve().name
     output = None if given.output is None else given.output / f"{stem}_mask{_suffix(image)}"
     preview = None if given.preview is None else given.preview / f"{stem}_preview.png"
-    return Target((image,), output, preview)
+    explain = None if given.explain is None else given.explain / f"{stem}_explained.png"
+    return Target((image,), output, preview, explain)
 
 
 def _suffix(image: Path) -> str:
@@ -106,6 +109,8 @@ def _free(target: Target, given: AskOptions) -> None:
         check_target(target.output, force=given.force)
     if target.preview is not None:
         check_picture(target.preview, force=given.force)
+    if target.explain is not None:
+        explaining.check(target.explain, force=given.force)
 
 
 def _read(asked: Asked, path: Path) -> Image:
@@ -174,16 +179,22 @@ def _finish(asked: Asked, target: Target, system: System, images: Sequence[Image
     """Look, ask, write, and say what came of it."""
     given, prompts = asked.options, asked.about(images[0])
     calibration = _calibration(asked, system, len(images))
-    answer = system.look(*images, keep=given.keep_looks).ask(*prompts)
+    if target.explain is not None:
+        explaining.refuse(system)
+    look = system.look(*images, keep=given.keep_looks)
+    answer = look.ask(*prompts)
+    explanation = None if target.explain is None else explaining.made(look, prompts, answer)
     if calibration is not None:
         answer = calibration.applied(cast("Scores", answer))
     for note in answer.provenance.notes:
         screen.tell(f"note: {note}")
     written = _written(answer, target, given, prompts)
+    if explanation is not None:
+        explaining.write(explanation, cast(Path, target.explain), force=given.force)
     from . import results
 
     if given.json:
-        typer.echo(_json(answer, target, len(asked.words.images) == 1))
+        typer.echo(_json(answer, explanation, target, len(asked.words.images) == 1))
     elif written:
         typer.echo(results.line(answer, written[0]))
         for path in written[1:]:
@@ -191,6 +202,8 @@ def _finish(asked: Asked, target: Target, system: System, images: Sequence[Image
     else:
         several = len(asked.words.images) > 1
         typer.echo((f"{target.images[0]}\n" if several else "") + results.text(answer))
+    if explanation is not None and not given.json:
+        typer.echo(f"{results.text(explanation)}\n{target.explain}")
 
 
 def _calibration(asked: Asked, system: System, pictures: int) -> Calibration | None:
@@ -220,10 +233,11 @@ def _written(answer: Answer, target: Target, given: AskOptions, prompts: Sequenc
     return written
 
 
-def _json(answer: Answer, target: Target, alone: bool) -> str:
+def _json(answer: Answer, explanation: Explanation | None, target: Target, alone: bool) -> str:
     """The report, with the files as the user named them; one line each where there are several."""
     from ..io.report import report
 
     files = {"image": [str(path) for path in target.images]}
-    files |= {"written": [str(path) for path in (target.output, target.preview) if path is not None]}
-    return json.dumps({**report(answer), **files}, indent=2 if alone else None, ensure_ascii=False, allow_nan=False)
+    files |= {"written": [str(path) for path in (target.output, target.preview, target.explain) if path is not None]}
+    whole = {**report(answer), **explaining.reported(explanation), **files}
+    return json.dumps(whole, indent=2 if alone else None, ensure_ascii=False, allow_nan=False)

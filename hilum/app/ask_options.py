@@ -49,6 +49,10 @@ class AskOptions:
         Option("-o", "--output", metavar="FILE", help=".nii.gz .nii .dcm (SEG) .nrrd .seg.nrrd .png .json"),
     ] = None
     preview: Annotated[Path | None, Option(metavar="PNG", help="A picture of the answer to judge it by.")] = None
+    explain: Annotated[
+        Path | None,
+        Option(metavar="PNG", help="Where the answer comes from, laid over the image; .npz: the maps themselves."),
+    ] = None
     json: Annotated[bool, Option("--json", help="The answer as JSON on stdout.")] = False
     force: Annotated[bool, Option("--force", help="Replace files that exist.")] = False
     series: Annotated[str | None, Option(metavar="UID|NUMBER", help="Which DICOM series of several.")] = None

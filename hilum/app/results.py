@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..io.uncertainty import summary
-from ..io.words import confidence_words, size_words
+from ..io.words import confidence_words, dice_words, size_words
 from ..values.answers import Embedding, Findings, Reply, Scores, Segmentation
+from ..values.explanation import Explanation
 from . import table
 
 
@@ -62,6 +63,20 @@ def _(answer: Findings) -> str:
     if not answer.items:
         return "nothing was found"
     return "\n".join("; ".join(f"{key}: {value}" for key, value in item.items()) for item in answer.items)
+
+
+@text.register
+def _(answer: Explanation) -> str:
+    if answer.ablations:
+        body = [(each.name, each.prompt, each.how, dice_words(each)) for each in answer.ablations]
+        return table.rows(("object", "prompt", "change", "answer"), body)
+    return table.rows(("label", "peak", "in the top tenth"), [_map(answer, at) for at in range(len(answer.names))])
+
+
+def _map(answer: Explanation, number: int) -> tuple[str, str, str]:
+    peak, share = answer.peak(number), answer.share_in_top_tenth(number)
+    words = "nothing speaks for it" if peak is None else ",".join(map(str, peak))
+    return answer.names[number], words, "none" if share is None else f"{share:.0%}"
 
 
 def line(answer: Any, path: Path) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from ..values.answers import Scores
 from ..values.errors import BadInput
@@ -48,6 +49,21 @@ class Matcher(Several, Protocol):
 
     def matched(self, seen: Sequence[Seen], labels: Labels) -> Matched:
         """The labels by what was seen in each picture, in the order given; texts, pooling and score as the paper's."""
+
+
+Score = Callable[[Sequence["Seen"]], Tensor]  # what was seen in each picture -> the similarity of each label
+
+
+@runtime_checkable
+class Traced(Protocol):
+    """A matcher whose similarity can be traced back to the pixels that its costly pass is given."""
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        """The (height, width) of the middle part of a picture of this size, in its pixels, that the network is shown
+        as a square; more than the picture where the system pads."""
+
+    def scorer(self, labels: Labels) -> Score:
+        """What `matched` calls similarity, with a gradient where what was seen has one. Texts are read once."""
 
 
 @runtime_checkable

@@ -71,7 +71,13 @@ def _add_planes(said: dict[int, PlanePrompt], field: str, planes: Bool[np.ndarra
 def objects(prompts: Iterable[Spatial], image: Image) -> tuple[Said, ...]:
     """One `Said` per object: prompts of one name belong together; an unnamed box starts an object of its own,
     and unnamed points, masks and strokes refine the one box that is there, or the box said just before them."""
+    return tuple(_joined(name, group, image) for name, group in grouped(prompts).items())
+
+
+def grouped(prompts: Iterable[Spatial]) -> dict[str, list[Spatial]]:
+    """The prompts of each object, by its name."""
     groups: dict[str, list[Spatial]] = {}
+    prompts = tuple(prompts)
     boxes = [prompt for prompt in prompts if isinstance(prompt, Box) and prompt.name is None]
     started = 0
     for prompt in prompts:
@@ -87,7 +93,7 @@ def objects(prompts: Iterable[Spatial], image: Image) -> tuple[Said, ...]:
                 )
             key = f"object {started}"
         groups.setdefault(key, []).append(prompt)
-    return tuple(_joined(name, group, image) for name, group in groups.items())
+    return groups
 
 
 def _joined(name: str, group: list[Spatial], image: Image) -> Said:

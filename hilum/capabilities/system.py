@@ -158,6 +158,13 @@ class System(ABC):
         return placed
 
     @final
+    def through(self, backend: Backend) -> Self:
+        """The same system, whose costly pass another backend runs."""
+        other = copy.copy(self)
+        other.backend, other._runs = backend, {}
+        return other
+
+    @final
     def file(self, name: str) -> Path:
         """A small file that the system reads beside its weights; where it is not here, how it comes here."""
         if name not in self.files:

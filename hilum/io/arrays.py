@@ -9,6 +9,7 @@ import numpy as np
 
 from hilum.values.answers import Embedding, Segmentation
 from hilum.values.errors import BadInput
+from hilum.values.explanation import Explanation
 
 
 def write_uncertainty(answer: Segmentation, path: Path) -> None:
@@ -16,6 +17,12 @@ def write_uncertainty(answer: Segmentation, path: Path) -> None:
     if answer.uncertainty is None:
         raise BadInput("a segmentation's .npz holds its uncertainty, and this answer has none: write .nii.gz or .nrrd.")
     _write(path, uncertainty=answer.uncertainty, names=np.array(answer.names), affine=answer.image.affine)
+
+
+def write_maps(explanation: Explanation, path: Path) -> None:
+    """Maps (labels or objects, [z,] y, x), their names, what they measure, and the affine (voxel index -> LPS mm)."""
+    told = {"names": np.array(explanation.names), "unit": np.array(explanation.unit)}
+    _write(path, maps=explanation.maps, **told, method=np.array(explanation.method), affine=explanation.image.affine)
 
 
 def write_vectors(answer: Embedding, path: Path) -> None:

@@ -12,7 +12,7 @@ from hilum.values.prompts import Prompt
 
 from . import marks
 from .ink import Canvas, blend, casing, colour_of, heat, inner_edge, outer_edge, paste
-from .lettering import Type, edge_letters, letter, scale_bar
+from .lettering import Type, coverage, edge_letters, letter, scale_bar
 from .view import View
 from .words import window_words
 
@@ -75,7 +75,7 @@ def uncertain(view: View, uncertainty: Float[np.ndarray, " objects *grid"], mask
     canvas = np.rint(dim * (1 - share) + heat(values, top) * share).astype(np.uint8)
     outline(canvas, layers(view, masks))
     signs(canvas, view)
-    heat_key(canvas, top)
+    heat_key(canvas, ("0", f"{top:.2f} nats"))
     return Panel(canvas, titled(view, "uncertainty"))
 
 
@@ -122,18 +122,19 @@ def signs(canvas: Canvas, view: View) -> None:
         scale_bar(canvas, pixels_per_mm, style=style)
 
 
-def heat_key(canvas: Canvas, top: float) -> None:
-    """The colours of the uncertainty, from 0 to `top` nats, at the lower left."""
+def heat_key(canvas: Canvas, ends: tuple[str, str]) -> None:
+    """The colours of what is laid over the image, with the words of both ends, at the lower left."""
     height, width = canvas.shape[:2]
     if height < 60 or width < 240:  # no room beside the scale bar
         return
-    ramp = heat(np.tile(np.linspace(0.0, top, 96), (8, 1)), top)
+    ramp = heat(np.tile(np.linspace(0.0, 1.0, 96), (8, 1)), 1.0)
     style = Type(14, halo=2)
     left, bottom = 12, height - 32
     casing(canvas, np.ones((12, 100), dtype=np.float32), at=(left - 2, bottom - 10))
     paste(canvas, ramp, (left, bottom - 8))
-    letter(canvas, "0", (left, bottom + 3), style=style)
-    letter(canvas, f"{top:.2f} nats", (left + 96, bottom + 3), style=style, anchor="rt")
+    letter(canvas, ends[0], (left, bottom + 3), style=style)
+    right = max(left + 96, left + sum(coverage(each, style.size).shape[1] for each in ends) + 10)
+    letter(canvas, ends[1], (right, bottom + 3), style=style, anchor="rt")
 
 
 def titled(view: View, title: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hilum.values.answers import Answer, Embedding, Findings, Reply, Scores, Segmentation
+from hilum.values.explanation import Explanation
 from hilum.values.image import Image
 from hilum.values.notice import NOTICE
 
@@ -20,14 +21,14 @@ from .uncertainty import summary
 SCHEMA = "hilum.answer/1"
 
 
-def report(answer: Answer) -> dict[str, Any]:
+def report(answer: Answer | Explanation) -> dict[str, Any]:
     """Plain types only; numbers that are not finite become null."""
     kind = type(answer).__name__.lower()
     whole = {"schema": SCHEMA, "kind": kind, "notice": NOTICE, **_content(answer)}
     return _plain({**whole, "provenance": answer.provenance.as_dict()})
 
 
-def write_json(answer: Answer, path: Path) -> None:
+def write_json(answer: Answer | Explanation, path: Path) -> None:
     """The report as a file."""
     path.write_text(json.dumps(report(answer), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -85,6 +86,29 @@ def _(answer: Embedding) -> dict[str, Any]:
 @_content.register
 def _(answer: Findings) -> dict[str, Any]:
     return {"findings": answer.items}
+
+
+@_content.register
+def _(answer: Explanation) -> dict[str, Any]:
+    maps = [
+        {
+            "name": name,
+            "peak": answer.peak(number),
+            "share_in_top_tenth": answer.share_in_top_tenth(number),
+            "lowest": answer.maps[number].min(),
+            "highest": answer.maps[number].max(),
+        }
+        for number, name in enumerate(answer.names)
+    ]
+    changed = [
+        {"object": each.name, "prompt": each.prompt, "change": each.how, "dice": each.dice} for each in answer.ablations
+    ]
+    return {"unit": answer.unit, "method": answer.method, "maps": maps, **({"prompts": changed} if changed else {})}
+
+
+def explained(explanation: Explanation) -> dict[str, Any]:
+    """What stands of an explanation in the report of its answer."""
+    return _plain(_content(explanation))
 
 
 def pixel_mm2(image: Image) -> float | None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hilum.values import geometry
 from hilum.values.answers import Segmentation
+from hilum.values.explanation import Ablation, Explanation
 from hilum.values.image import Image
 
 WRITTEN = {"nifti": "NIfTI", "metaimage": "MetaImage", "array": "array"}  # others are capitals: DICOM, NRRD, PNG
@@ -27,7 +28,7 @@ def format_words(image: Image) -> str:
     return WRITTEN.get(image.source.format.lower(), image.source.format.upper())
 
 
-def system_words(answer: Segmentation) -> str:
+def system_words(answer: Segmentation | Explanation) -> str:
     """The system with its weights: "scout.pocket"; where it asked another one, "sam_u over scout.pocket"."""
     made = answer.provenance
     if made.weights.startswith(made.system):
@@ -46,6 +47,11 @@ def window_words(image: Image) -> str:
 def confidence_words(score: float) -> str:
     """The answer's confidence in an object, or that it gave none."""
     return f"confidence {score:.2f}" if np.isfinite(score) else "no confidence given"
+
+
+def dice_words(ablation: Ablation) -> str:
+    """How far the answer after a change is from the full one."""
+    return "not answered" if ablation.dice is None else f"Dice {ablation.dice:.2f} with the full answer"
 
 
 def size_words(answer: Segmentation) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hilum.values.answers import Answer, Embedding, Findings, Reply, Scores, Segmentation
 from hilum.values.errors import BadInput
+from hilum.values.explanation import Explanation
 
 from .atomic import check_target, replacing
 
@@ -28,14 +29,15 @@ WRITERS: Mapping[type[Any], Mapping[str, tuple[str, str]]] = {  # suffix: module
     Reply: {".json": REPORT},
     Embedding: {".npz": ("arrays", "write_vectors"), ".parquet": ("vector_table", "write_parquet"), ".json": REPORT},
     Findings: {".json": REPORT},
+    Explanation: {".png": ("explained", "write_sheet"), ".npz": ("arrays", "write_maps"), ".json": REPORT},
 }
 
 
-def write(answer: Answer, path: str | Path, *, force: bool = False) -> Path:
+def write(answer: Answer | Explanation, path: str | Path, *, force: bool = False) -> Path:
     """Write an answer by suffix and give back the path; an existing file is only replaced with `force`."""
     target = Path(path)
     module, function = _writer(type(answer), target)
-    writer: Callable[[Answer, Path], None] = getattr(import_module(f"{__package__}.{module}"), function)
+    writer: Callable[[Any, Path], None] = getattr(import_module(f"{__package__}.{module}"), function)
     with replacing(target, force=force) as temporary:
         writer(answer, temporary)
     return target
@@ -51,5 +53,7 @@ def _writer(kind: type[Any], target: Path) -> tuple[str, str]:
     known = WRITERS[kind]
     fits = [suffix for suffix in known if target.name.lower().endswith(suffix)]
     if not fits:
-        raise BadInput(f"a {kind.__name__.lower()} is written as {', '.join(known)}; got {target.name!r}.")
+        name = kind.__name__.lower()
+        article = "an" if name[0] in "aeiou" else "a"
+        raise BadInput(f"{article} {name} is written as {', '.join(known)}; got {target.name!r}.")
     return known[max(fits, key=len)]

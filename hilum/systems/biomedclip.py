@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
-from hilum.capabilities.match import Matched
+from hilum.capabilities.match import Matched, Score
 from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Captioned
 from hilum.nn.vit import Vit, VitConfig
@@ -162,11 +162,16 @@ class BiomedClip(System):
     @torch.inference_mode()
     def matched(self, seen: Sequence[Seen], labels: Labels) -> Matched:
         """Cosines with each label, and their softmax by the learned temperature."""
-        texts = labels.said(TEMPLATES)
-        image = unit(seen[0]["vector"].to(self.device))[0]
-        cosines = mean_of_units(groups(self.encoded, texts)) @ image
+        cosines = self.scorer(labels)(seen)
         share = (self.network.logit_scale.exp() * cosines).softmax(dim=0)
-        return Matched(cosines.cpu().numpy(), share.cpu().numpy(), texts)
+        return Matched(cosines.cpu().numpy(), share.cpu().numpy(), labels.said(TEMPLATES))
+
+    def scorer(self, labels: Labels) -> Score:
+        texts = mean_of_units(groups(self.encoded, labels.said(TEMPLATES)))
+        return lambda seen: texts @ unit(seen[0]["vector"].to(self.device))[0]
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        return min(size), min(size)
 
     def pairs(self, samples: Sequence[Captioned], rng: np.random.Generator) -> FigureBatch:
         """Pictures and captions as they are."""

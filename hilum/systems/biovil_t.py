@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
+from hilum.capabilities.explain import Looked
 from hilum.capabilities.look import Seen, tensors
 from hilum.capabilities.match import Matched
 from hilum.capabilities.system import System
@@ -235,12 +236,11 @@ class BioVilT(System):
     @torch.inference_mode()
     def matched(self, seen: Sequence[Seen], labels: Labels) -> Matched:
         """Findings against their denials; labels that end with a word of change against each other (our reading)."""
-        moves = [says_change(name) and not own for name, own in zip(labels.names, labels.denied(()), strict=True)]
+        moves = changing(labels)
         if any(moves) and len(seen) < 2:
             name = labels.names[moves.index(True)]
             raise BadInput(f"{name!r} says how a film has changed: give the earlier film after the present one")
-        pairs = zip(moves, labels.said(("{}",)), labels.said(FOR), strict=True)
-        said = [plain if change else found for change, plain, found in pairs]
+        said = self.texts_for(labels)
         denied = [() if change else texts for change, texts in zip(moves, labels.denied(AGAINST), strict=True)]
         film = unit(self.film(seen))
         positive, share = unit_of_mean(groups(self.encoded, said)) @ film, torch.zeros(len(said), device=self.device)
@@ -253,6 +253,25 @@ class BioVilT(System):
         texts = [(*own, *other) for own, other in zip(said, denied, strict=True)]
         return Matched(positive.cpu().numpy(), share.cpu().numpy(), texts)
 
+    def texts_for(self, labels: Labels) -> list[tuple[str, ...]]:
+        """A finding's texts by the templates; a label of change as it stands."""
+        pairs = zip(changing(labels), labels.said(("{}",)), labels.said(FOR), strict=True)
+        return [plain if change else found for change, plain, found in pairs]
+
+    @torch.inference_mode()
+    def looked(self, planes: Sequence[Image], seen: Sequence[Seen], labels: Labels) -> Looked:
+        """The published grounding, of each label's mean text; bilinear."""
+        texts = unit_of_mean(groups(self.encoded, self.texts_for(labels)))
+        maps = np.stack([self.grounded(seen, text, planes[0].array.shape[1:], "bilinear") for text in texts])
+        return Looked(maps, "cosine", "cosines of the label's texts with the film's patches, smoothed, as published")
+
+    def grounded(
+        self, seen: Sequence[Seen], said: Float[Tensor, " joint"], size: tuple[int, int], mode: Mode
+    ) -> Float[np.ndarray, "h w"]:
+        """Smoothed cosines of a text with the first film's patches, on its plane of `size` (height, width)."""
+        cosines = unit(self.places(seen)) @ said
+        return laid_over(smoothed(cosines), size, cut=(self.config.side, self.config.short), mode=mode)
+
     @torch.inference_mode()
     def pointed(self, text: str, *films: Image, mode: Mode = "nearest") -> Float[np.ndarray, "h w"]:
         """Where a text points to, on the first film's own grid: smoothed cosines, NaN in the unseen margins."""
@@ -260,10 +279,8 @@ class BioVilT(System):
         image = look.prepared()
         section = image.section()
         seen = [look.seen(look.prepared(number).section(), 0, number) for number in range(len(films))]
-        said = unit(self.encoded([text]))[0]
-        size = section.planes(image.volume()).shape[-2:]
-        cut = (self.config.side, self.config.short)
-        shown = laid_over(smoothed(unit(self.places(seen)) @ said), (size[0], size[1]), cut=cut, mode=mode)
+        height, width = section.planes(image.volume()).shape[-2:]
+        shown = self.grounded(seen, unit(self.encoded([text]))[0], (height, width), mode)
         return section.volume(shown[None]).reshape(image.grid)
 
     def guided(self, heads: int = 8, seed: int = 0) -> BioVilT:
@@ -315,6 +332,11 @@ def eight_bit(film: Image) -> UInt8[np.ndarray, "h w *c"]:
     values = values / (values.max() or 1.0) * 255
     grey = values.astype(np.uint8)
     return grey[0] if len(grey) == 1 else np.ascontiguousarray(np.moveaxis(grey, 0, -1))  # (c, h, w) -> (h, w, c)
+
+
+def changing(labels: Labels) -> list[bool]:
+    """Which of the labels say change, and are not given texts against them."""
+    return [says_change(name) and not own for name, own in zip(labels.names, labels.denied(()), strict=True)]
 
 
 def says_change(name: str) -> bool:

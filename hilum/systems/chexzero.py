@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
-from hilum.capabilities.match import Matched
+from hilum.capabilities.match import Matched, Score
 from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Captioned
 from hilum.objectives.contrastive import info_nce
@@ -139,10 +139,17 @@ class CheXzero(System):
             for name, turn, own in zip(labels.names, turned, labels.opposites or ((),) * len(turned), strict=True)
         ]
         image = unit(seen[0]["vector"].to(self.device))[0]
-        positive, negative = (mean_of_units(groups(self.encoded, each)) @ image for each in (said, denied))
+        positive, negative = self.scorer(labels)(seen), mean_of_units(groups(self.encoded, denied)) @ image
         share = pair_softmax(positive, negative)
         texts = [(*own, *other) for own, other in zip(said, denied, strict=True)]
         return Matched(positive.cpu().numpy(), share.cpu().numpy(), texts)
+
+    def scorer(self, labels: Labels) -> Score:
+        texts = mean_of_units(groups(self.encoded, labels.said(TEMPLATES)))
+        return lambda seen: texts @ unit(seen[0]["vector"].to(self.device))[0]
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        return max(size), max(size)
 
     def pairs(self, samples: Sequence[Captioned], rng: np.random.Generator) -> FilmBatch:
         """Films and impressions as they are: nothing is augmented."""

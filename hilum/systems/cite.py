@@ -24,7 +24,7 @@ from PIL import ImageEnhance
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
-from hilum.capabilities.match import Matched
+from hilum.capabilities.match import Matched, Score
 from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Captioned
 from hilum.objectives.terms import Terms
@@ -192,6 +192,13 @@ class Cite(System):
         cosine = cosines(pictures, mean_of_units(groups(self.encoded, said)))
         share = (self.scale() * cosine).softmax(dim=-1)
         return Matched(cosine.mean(0).cpu().numpy(), share.mean(0).cpu().numpy(), said)
+
+    def scorer(self, labels: Labels) -> Score:
+        texts = mean_of_units(groups(self.encoded, labels.said(TEMPLATES)))
+        return lambda seen: cosines(torch.stack([each["vector"] for each in seen]).to(self.device), texts).mean(dim=0)
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        return size
 
     def scale(self) -> float:
         """By which cosines are multiplied: about 100."""

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
+from hilum.capabilities.explain import Looked
 from hilum.capabilities.look import Seen, tensors
 from hilum.capabilities.match import Matched
 from hilum.capabilities.system import System
@@ -198,12 +199,30 @@ class MaCo(System):
         image = self.prepare(film)
         section = image.section()
         grey = image.plane(section, 0).array[0]
-        whole = Pillow.fromarray(np.ascontiguousarray(grey)).resize((self.side, self.side), Pillow.Resampling.BICUBIC)
-        patches = self.network.project(self.run(normalised(np.array(whole)))[0, 1:])
-        found = unit(patches) @ unit(self.encoded([told(text.split("."))]))[0] * self.network.weights()
-        found = found.unflatten(0, (self.config.encoder.grid, -1))
-        shown = stretched(smoothed(found), (grey.shape[0], grey.shape[1]), mode=mode)
+        shown = self.grounded(self.patches(grey), [text], grey.shape, mode)
         return section.volume(shown[None]).reshape(image.grid)
+
+    def patches(self, film: grey_frame.Grey) -> Float[Tensor, "n report"]:
+        """The projected patches of the whole film, squeezed to a square."""
+        whole = Pillow.fromarray(np.ascontiguousarray(film)).resize((self.side, self.side), Pillow.Resampling.BICUBIC)
+        return unit(self.network.project(self.run(normalised(np.array(whole)))[0, 1:]))
+
+    def grounded(
+        self, patches: Float[Tensor, "n report"], texts: Sequence[str], size: tuple[int, int], mode: Mode
+    ) -> Float[np.ndarray, "h w"]:
+        """Weighted and smoothed cosines of the texts with patches, their mean, on a plane of `size` (height, width)."""
+        said = unit(self.encoded([told(text.split(".")) for text in texts])).mean(dim=0)
+        found = (patches @ said * self.network.weights()).unflatten(0, (self.config.encoder.grid, -1))
+        return stretched(smoothed(found), size, mode=mode)
+
+    @torch.inference_mode()
+    def looked(self, planes: Sequence[Image], seen: Sequence[Seen], labels: Labels) -> Looked:
+        """The published grounding, of each label's texts; bilinear."""
+        film = planes[0].array[0]
+        patches = self.patches(film)
+        maps = np.stack([self.grounded(patches, texts, film.shape, "bilinear") for texts in labels.said(FOR)])
+        method = "cosines of the label's texts with the film's patches by their learned weights, smoothed, as published"
+        return Looked(maps, "weighted cosine", method)
 
     def pairs(self, samples: Sequence[Captioned], rng: np.random.Generator) -> FilmsBatch:
         """Random views of films, and some sentences of each report in random order."""

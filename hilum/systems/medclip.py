@@ -21,7 +21,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
-from hilum.capabilities.match import Matched
+from hilum.capabilities.match import Matched, Score
 from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Captioned
 from hilum.objectives.contrastive import soft_semantic
@@ -205,11 +205,22 @@ class MedClip(System):
     @torch.inference_mode()
     def matched(self, seen: Sequence[Seen], labels: Labels) -> Matched:
         """Cosines with the phrases of each label, their greatest or mean; softmax by the learned scale."""
-        texts = self.phrases(labels)
-        image = unit(seen[0]["vector"].to(self.device))[0]
-        cosines = torch.stack([self.of_class(unit(self.encoded(each)) @ image) for each in texts])
+        cosines = self.scorer(labels)(seen)
         share = (self.network.scale() * cosines).softmax(dim=0)
-        return Matched(cosines.cpu().numpy(), share.cpu().numpy(), texts)
+        return Matched(cosines.cpu().numpy(), share.cpu().numpy(), self.phrases(labels))
+
+    def scorer(self, labels: Labels) -> Score:
+        texts = [unit(self.encoded(each)) for each in self.phrases(labels)]
+
+        def score(seen: Sequence[Seen]) -> Float[Tensor, " labels"]:
+            image = unit(seen[0]["vector"].to(self.device))[0]
+            return torch.stack([self.of_class(each @ image) for each in texts])
+
+        return score
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        side = max(*size, self.config.side)
+        return side, side
 
     def of_class(self, by_phrase: Float[Tensor, "*n phrases"]) -> Float[Tensor, "*n"]:
         """One score of a class's phrases."""

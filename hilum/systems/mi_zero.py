@@ -24,7 +24,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
-from hilum.capabilities.match import Matched
+from hilum.capabilities.match import Matched, Score
 from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Captioned
 from hilum.nn.swin import SwinConfig
@@ -189,6 +189,13 @@ class MiZero(System):
         scores = unit(tiles) @ mean_of_units(groups(self.encoded, texts)).T
         pooled = self.pooled(scores if neighbours is None else smoothed(scores, neighbours))
         return Matched(pooled.cpu().numpy(), pooled.softmax(dim=0).cpu().numpy(), texts)
+
+    def scorer(self, labels: Labels) -> Score:
+        texts = mean_of_units(groups(self.encoded, labels.said(TEMPLATES)))
+        return lambda seen: self.pooled(unit(torch.stack([each["vector"].to(self.device) for each in seen])) @ texts.T)
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        return min(size), min(size)
 
     def pooled(self, scores: Float[Tensor, "tiles classes"]) -> Float[Tensor, " classes"]:
         """The mean of the best tiles of each class, or of all."""

@@ -22,7 +22,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from hilum.capabilities.look import Seen, tensors
-from hilum.capabilities.match import Matched
+from hilum.capabilities.match import Matched, Score
 from hilum.capabilities.system import System
 from hilum.capabilities.trainable import Captioned
 from hilum.objectives.contrastive import info_nce
@@ -125,11 +125,16 @@ class Plip(System):
     @torch.inference_mode()
     def matched(self, seen: Sequence[Seen], labels: Labels) -> Matched:
         """Cosines, and their softmax over the labels by the learned temperature."""
-        said = labels.said(TEMPLATES)
-        image = unit(seen[0]["vector"].to(self.device))
-        cosine = mean_of_units(groups(self.encoded, said)) @ image
+        cosine = self.scorer(labels)(seen)
         share = (self.scale() * cosine).softmax(dim=-1)
-        return Matched(cosine.cpu().numpy(), share.cpu().numpy(), said)
+        return Matched(cosine.cpu().numpy(), share.cpu().numpy(), labels.said(TEMPLATES))
+
+    def scorer(self, labels: Labels) -> Score:
+        texts = mean_of_units(groups(self.encoded, labels.said(TEMPLATES)))
+        return lambda seen: texts @ unit(seen[0]["vector"].to(self.device))
+
+    def shows(self, size: tuple[int, int]) -> tuple[float, float]:
+        return min(size), min(size)
 
     def scale(self) -> Float[Tensor, ""]:
         """The learned inverse temperature."""
