@@ -62,7 +62,7 @@ def overlaid(explanation: Explanation, number: int, view: View) -> Panel:
         signs(picture, view)
         return Panel(picture, titled(view, f"{name}: nothing speaks for it"))
     height = np.clip((view.field(explanation.maps[number]) - low) / (high - low), 0.0, 1.0)
-    share = COVERED * np.sqrt(height)[..., None]
+    share = COVERED * height[..., None] ** 0.75
     canvas = np.rint(picture * 0.8 * (1 - share) + heat(height, 1.0) * share).astype(np.uint8)
     signs(canvas, view)
     heat_key(canvas, (f"{low:.2g}", f"{high:.2g} {explanation.unit}"))

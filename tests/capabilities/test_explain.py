@@ -9,8 +9,8 @@ from capabilities.shade import Shade
 from capabilities.threshold import Threshold
 from hilum import registry
 from hilum.capabilities.ablation import changes
-from hilum.capabilities.explain import explain
-from hilum.capabilities.match import Traced
+from hilum.capabilities.explain import by_occlusion, explain
+from hilum.capabilities.match import Probe, Traced
 from hilum.capabilities.occlusion import Rescored, blurred, seen_together
 from hilum.parts.shown_map import laid
 from hilum.values.errors import BadInput
@@ -77,6 +77,37 @@ def test_what_lies_outside_of_what_is_shown_has_no_say(name, size):
     assert np.abs(scores(np.where(edge, 255 - picture, picture)) - scores(picture)).max() > 1e-5
 
 
+@pytest.mark.parametrize("name", TRACED)
+def test_what_is_traced_is_the_similarity_of_the_answer(name):
+    system = registry.find(name).tiny()
+    labels = Labels(("one", "two"), texts=(("a", "b c"), ()), opposites=(("d",), ()))
+    look = system.look(from_array(np.random.default_rng(0).integers(0, 256, (1, 40, 40), dtype=np.uint8)))
+    score = system.scorer(labels)([look.seen(look.prepared().section(), 0)])
+    np.testing.assert_allclose(score.detach().numpy(), look.ask(labels).similarity, atol=1e-6)
+
+
+# Ways of their own
+
+
+@pytest.mark.parametrize("name", ["biovil_t", "maco"])
+def test_the_published_grounding_of_a_text_is_its_labels_map(name):
+    system = registry.find(name).tiny()
+    image = from_array(np.random.default_rng(0).integers(0, 256, (1, 50, 80), dtype=np.uint8))
+    found = explained(system, image, Labels(("a finding",), texts=(("an opacity on the left",),)))
+    wanted = system.pointed("an opacity on the left", image, mode="bilinear")
+    seen = ~np.isnan(wanted)
+    np.testing.assert_allclose(found.maps[0][seen], wanted[seen], atol=1e-6)
+    assert (found.maps[0][~seen] == found.maps[0].min()).all()
+
+
+def test_beside_an_earlier_film_the_present_one_is_explained():
+    rng = np.random.default_rng(0)
+    now, before = (from_array(rng.integers(0, 256, (1, *size), dtype=np.uint8)) for size in ((50, 80), (64, 64)))
+    labels = Labels(("improving", "worsening"))
+    look = registry.find("biovil_t").tiny().look(now, before)
+    assert explain(look, (labels,), look.ask(labels)).maps.shape == (2, 50, 80)
+
+
 # Occlusion
 
 
@@ -110,6 +141,25 @@ def test_scores_of_the_same_picture_are_the_looks_own():
     look = Shade.tiny().look(image)
     scored = Rescored(look, (labels,))
     np.testing.assert_allclose(scored.of([scored.plane.array])[0], look.ask(labels).similarity, atol=1e-6)
+
+
+def test_of_a_bag_the_first_picture_is_covered():
+    rng = np.random.default_rng(0)
+    tiles = [from_array(rng.integers(0, 256, (3, 32, 32), dtype=np.uint8)) for _ in range(2)]
+    look = registry.find("mi_zero").tiny().look(*tiles)
+    found = explain(look, (Labels(("a", "b")),), look.ask(Labels(("a", "b"))))
+    assert "first of 2 pictures" in found.method
+    assert found.maps.any()
+
+
+def test_the_classes_of_a_probe_are_explained_by_occlusion():
+    system = Shade.tiny()
+    system.probe = Probe(("dark", "bright"), np.array([[0.0, 2.0], [2.0, 0.0]]), np.zeros(2), np.zeros(2), np.ones(2))
+    image, inside = disc()
+    look = system.look(image)
+    scored = Rescored(look, ())
+    found = by_occlusion(scored)
+    assert found.maps[1][inside].mean() > 0 > found.maps[0][inside].mean()
 
 
 # Prompts of a segmenter
