@@ -147,7 +147,7 @@ def stated(question: str) -> str | None:
 
 def said(label: str) -> str:
     """NIH's label as words."""
-    return label.replace("_", " ").replace("Pleural Thickening", "pleural thickening").lower()
+    return label.replace("_", " ").lower()
 
 
 def small(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "c h w"]:

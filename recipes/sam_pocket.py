@@ -96,7 +96,8 @@ def export(given: argparse.Namespace) -> None:
 
 def entry(pictures: int, measured: list[str]) -> list[str]:
     """The card's entry of the pocket weights."""
-    note = f"trained from nothing by recipes/sam_pocket.py on {pictures} views of open pictures and synthetic scenes"
+    what = f"on {pictures} views of open pictures and synthetic scenes, cross-entropy in the place of the focal term"
+    note = f"trained from nothing by recipes/sam_pocket.py {what}"
     lines = ["[[weights]]", 'tag = "pocket"', f'file = "{FILE}"', 'source = "package"', f'licence = "{LICENCE}"']
     return [*lines, f'note = "{"; ".join([note, *measured])}"']
 

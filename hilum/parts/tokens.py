@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +62,7 @@ def tokenizer(reading: Reading, vocabulary: Callable[[], Path]) -> Tokenizer:
     return clip(reading) if reading.kind == "clip" else hashed(reading)
 
 
+@lru_cache(maxsize=8)  # to read a vocabulary takes longer than to read a text
 def wordpiece(reading: Reading, vocabulary: Path) -> Tokenizer:
     """BERT's: [CLS] words [SEP], cut at `context`, padded with [PAD]."""
     try:
@@ -75,6 +76,7 @@ def wordpiece(reading: Reading, vocabulary: Path) -> Tokenizer:
     return cut_and_padded(reader, reading, pad)
 
 
+@lru_cache(maxsize=8)
 def roberta(reading: Reading, pairs: Path) -> Tokenizer:
     """RoBERTa's: <s> byte pairs </s>, with their case, cut at `context`, padded with <pad>."""
     try:
@@ -102,6 +104,7 @@ def _encoded(reader: Any, texts: Sequence[str]) -> Tokens:
     return Tokens(torch.tensor(ids), torch.tensor(mask).bool())
 
 
+@lru_cache(maxsize=8)
 def written(reading: Reading, file: Path) -> Tokenizer:
     """As a file of the tokenizers library says; cut at `context`, padded with id 0. No start or end is added."""
     try:
@@ -111,6 +114,7 @@ def written(reading: Reading, file: Path) -> Tokenizer:
     return cut_and_padded(Written.from_file(str(file)), reading, 0)
 
 
+@lru_cache(maxsize=8)
 def clip(reading: Reading) -> Tokenizer:
     """OpenAI's byte pairs: start, words, end; cut so that the end stays, padded with zeros to the context."""
     try:

@@ -270,3 +270,14 @@ def test_sizes_are_read_from_a_file(tag):
         samed.config_of(own, ("liver",))
     with pytest.raises(BadInput, match="11 layers of width"):
         samed.config_of({f"w_a_{n:03d}": own["w_a_000"] for n in range(22)}, ORGANS)
+
+
+def test_the_pocket_weights_want_mr_by_its_own_display_window():
+    system = Samed(None, Samed.configs["pocket"], tag="pocket")
+    image = from_array(np.linspace(0, 900, 400, dtype=np.float32).reshape(1, 20, 20), modality="MR")
+    seen = system.prepare(replace(image, display=Display(100, 500)))
+    assert seen.array.min() == 0
+    assert seen.array.max() == 1
+    assert any("100 to 500" in note for note in seen.source.notes)
+    with pytest.raises(BadInput, match=r"samed.pocket was trained on MR; this image says CT"):
+        system.prepare(ct(np.zeros((20, 20), dtype=np.float32)))
