@@ -110,4 +110,6 @@ def test_a_tensor_of_megabytes_finds_the_pages_of_the_one_before():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
         given + 1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2048  # 20 fresh ones would be 40,960
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 3 * 2048
+    )  # 20 fresh ones would be 40,960; a heap full of others may place one anew
