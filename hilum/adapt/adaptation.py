@@ -9,7 +9,7 @@ from typing import Any
 
 from ..capabilities.segment import Semantic
 from ..capabilities.system import System
-from ..io.atomic import replacing
+from ..io.atomic import LEFTOVER, replacing
 from ..train.loop import Course, Material, Plan, Run
 from ..train.pairs import pairs, split
 from ..train.samples import read_cases
@@ -61,17 +61,21 @@ def adapt(
 
 
 def _free(out: Path, force: bool) -> None:
-    there = (out / adapter.CONFIG).is_file()
-    if there and not force:
+    held = (out / adapter.CONFIG).is_file()
+    if held and not force:
         raise BadInput(f"{out} holds an adapter already: give another folder, or --force to train anew over it")
-    if there:
+    if held:
         for name in (adapter.CONFIG, adapter.TENSORS, "report.html"):
             (out / name).unlink(missing_ok=True)
     if out.is_file():
         raise BadInput(f"{out} is a file: -o names a folder")
-    strange = [] if not out.is_dir() else [path.name for path in out.iterdir() if path.name != TRAINING]
+    there = {path.name: path for path in out.iterdir()} if out.is_dir() else {}
+    halves = [name for name in there if LEFTOVER.fullmatch(name)]  # a killed training's
+    strange = sorted(set(there) - {TRAINING, *halves})
     if strange and not force:
         raise BadInput(f"{out} holds other files, such as {strange[0]}: give a folder of its own")
+    for name in halves if not strange else ():
+        there[name].unlink(missing_ok=True)
 
 
 def _facts(system: System, wish: Wish, plan: Plan, course: Course) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from hilum.values.errors import BadInput, Failed
 
+LEFTOVER = re.compile(r"\.(?:[0-9a-f]{16}\.part|tmp[A-Za-z0-9]{6})")  # of a killed write: ours, safetensors'
 USERS_OWN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}  # what the user can mend
 
 
