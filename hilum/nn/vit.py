@@ -16,6 +16,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hilum.nn.residual_stem import residual_stem
 from hilum.values.errors import BadInput
 
 Tokens = Float[Tensor, "b n d"]
@@ -42,6 +43,7 @@ class VitConfig:
     final_norm: bool = True
     drop_path: float = 0.0  # of the last block; it grows linearly from 0 at the first
     antialias: bool = True  # when positions are resampled
+    stem: tuple[int, ...] = ()  # channels of the small ResNet that makes the patches (sec. 3.1, "hybrid"), if any
 
     @property
     def grid(self) -> int:
@@ -55,14 +57,17 @@ class VitConfig:
 
 
 class PatchEmbed(nn.Module):
-    """A linear map of each patch, as a convolution."""
+    """A linear map of each patch, as a convolution; of a hybrid, a linear map of its ResNet's features."""
 
-    def __init__(self, channels: int, patch: int, dim: int):
+    def __init__(self, config: VitConfig):
         super().__init__()
-        self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch)
+        self.backbone = residual_stem(config.channels, config.stem) if config.stem else nn.Identity()
+        channels = config.stem[-1] if config.stem else config.channels
+        side = config.patch // 2 ** len(config.stem)
+        self.proj = nn.Conv2d(channels, config.dim, kernel_size=side, stride=side)
 
     def forward(self, pixels: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d rows columns"]:
-        return self.proj(pixels)
+        return self.proj(self.backbone(pixels))
 
 
 class Attention(nn.Module):
@@ -157,7 +162,7 @@ class Vit(nn.Module):
     def __init__(self, config: VitConfig):
         super().__init__()
         self.config = config
-        self.patch_embed = PatchEmbed(config.channels, config.patch, config.dim)
+        self.patch_embed = PatchEmbed(config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim)) if config.class_token else None
         self.reg_token = nn.Parameter(torch.zeros(1, config.registers, config.dim)) if config.registers else None
         positions = config.grid**2 + (config.prefix if config.position_for_prefix else 0)

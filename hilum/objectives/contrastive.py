@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -12,6 +12,26 @@ def info_nce(logits: Float[Tensor, "n n"]) -> Float[Tensor, ""]:
     """Symmetric InfoNCE of scaled similarities: image i belongs to text i (Radford et al. 2021, Fig. 3)."""
     own = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def true_pairs(logits: Float[Tensor, "n m"], true: Bool[Tensor, "n m"]) -> Float[Tensor, ""]:
+    """Every text that is true of an image attracts it, pairs or not (UniCL, Yang et al. 2022, eq. 1 to 3).
+
+    Rows and columns of which nothing is true are left out.
+    """
+    both = []
+    for scores, right in ((logits, true), (logits.T, true.T)):
+        some = right.any(dim=1)
+        share = right[some] / right[some].sum(dim=1, keepdim=True)
+        both.append(-(share * scores[some].log_softmax(dim=1)).sum(dim=1).mean())
+    return (both[0] + both[1]) / 2
+
+
+def claim_or_denial(
+    claim: Float[Tensor, " n"], denial: Float[Tensor, " n"], true: Bool[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """ "X" and "no X" beside an image: cross-entropy of the one that is true (as CheXzero asks, Tiu et al. 2022)."""
+    return F.binary_cross_entropy_with_logits(claim - denial, true.to(claim.dtype))
 
 
 def soft_semantic(
