@@ -1,6 +1,8 @@
 """`hilum embed`: a vector for each picture, and for each plane of each volume, of all images given; one file out."""
 
 import json
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from .command import Said
 from .words import existing, names_system
 
 if TYPE_CHECKING:
+    from ..backends.gathered import Stages
     from ..capabilities.system import System
     from ..io.folder import Item, Listing
     from ..values.answers import Embedding
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 WORDS = "A system's name or tag, then image files and folders; folders are searched to their ends."
 OUT = ".npz, .parquet or .json; or INDEX/, a folder that grows and can be searched (hilum find)"
+MOST_ROWS, ROW_VALUES = 8, 3 * 224 * 224  # rows of a batch, for pictures of that many values or fewer
 MOST_NOTES = 20  # different sentences that the provenance of many images keeps
 
 
@@ -61,16 +65,19 @@ def embed(given: EmbedOptions, said: Said) -> None:
     with screen.shown():
         found = _found(paths)
         system = _system(name, given)
-        answers = _answers(system, found, reading)
+        answers = list(_made(system, found, reading, spent := {}))
         if not answers:
             raise BadInput(f"nothing was embedded: {len(found.broken)} images failed, as listed above.")
         answer = _joined(answers)
         from ..io.write import write
 
+        began = time.perf_counter()
         write(answer, given.output, force=given.force)
+        spent["writing"] = round(time.perf_counter() - began, 2)
     for note in answer.provenance.notes:
         screen.tell(f"note: {note}")
-    typer.echo(_summary(answer, given, found) if given.json else _line(answer, len(answers), given.output))
+    screen.tell(_seconds(spent))
+    typer.echo(_summary(answer, given, found, spent) if given.json else _line(answer, len(answers), given.output))
     if found.broken:
         screen.tell(f"{len(found.broken)} of {len(answers) + len(found.broken)} images failed, as listed above.")
         raise typer.Exit(1)
@@ -90,15 +97,19 @@ def _indexed(name: str, paths: Sequence[Path], given: EmbedOptions, reading: dic
             there = {(row.item, row.stamp) for row in index.rows}
             found.items = [item for item in found.items if (item.name, stamps[item.name]) not in there]
             screen.tell(f"{len({row.item for row in index.rows})} images are there, {len(found.items)} are new.")
-        done = 0
-        for item, answer in _made(system, found, reading):
+        done, writing, spent = 0, 0.0, dict[str, float]()
+        for item, answer in _made(system, found, reading, spent):
             index = index or VectorIndex.begin(given.output, _about(system, answer))
+            began = time.perf_counter()
             files, mark = tuple(str(path.resolve()) for path in item.files), stamps[item.name]
             index.append(answer.vectors, [Row(item.name, files, plane, mark) for plane in range(len(answer.vectors))])
-            done += 1
+            done, writing = done + 1, writing + time.perf_counter() - began
     if index is None:
         raise BadInput(f"nothing was embedded: {len(found.broken)} images failed, as listed above.")
+    spent["writing"] = round(writing, 2)
+    screen.tell(_seconds(spent))
     said = {"schema": "hilum.embed/1", "index": str(given.output), "rows": len(index.rows), "new_images": done}
+    said |= {"seconds": spent}
     words = f"{given.output}: {len(index.rows)} vectors of {index.about['dim']} numbers, {done} images new"
     typer.echo(json.dumps(said, indent=2, ensure_ascii=False) if given.json else words)
     if found.broken:
@@ -166,26 +177,61 @@ def _system(name: str, given: EmbedOptions) -> "System":
     return registry.load(name, device=device(given.device), backend=given.backend)
 
 
-def _answers(system: "System", found: "Listing", reading: dict[str, Any]) -> "list[tuple[Item, Embedding]]":
-    """The vectors of all images."""
-    return list(_made(system, found, reading))
+def _made(
+    system: "System", found: "Listing", reading: dict[str, Any], spent: dict[str, float]
+) -> "Iterator[tuple[Item, Embedding]]":
+    """The vectors of each image, in order; what failed is told, noted in the listing, and the rest is done.
 
-
-def _made(system: "System", found: "Listing", reading: dict[str, Any]) -> "Iterator[tuple[Item, Embedding]]":
-    """The vectors of each image; what failed is told, noted in the listing, and the rest is done."""
-    from ..capabilities.embed import embed as embedded
-    from ..io.read import read
+    Several images are read and prepared while others are encoded, by the batch.
+    """
+    from ..backends.choose import choose
+    from ..backends.gathered import Gathered
     from ..values import progress
 
-    for item in progress.track(found.items, "images"):
-        try:
-            image = read(item.files if len(item.files) > 1 else item.files[0], **reading)
-            made = embedded(system.look(image), ())
-        except HilumError as error:
-            found.broken[item.name] = str(error)
-            screen.tell(f"{item.name}: {error}")
+    gathered = Gathered(system.backend or choose("torch", system.device), _together(system))
+    crew = system.through(gathered)
+
+    def one(item: "Item") -> "Embedding | HilumError":
+        return _embedded(crew, item, reading)
+
+    made = gathered.each(one, found.items)
+    begun = time.perf_counter()
+    for item, answer in progress.track(zip(found.items, made, strict=True), "images", len(found.items)):
+        if isinstance(answer, HilumError):
+            found.broken[item.name] = str(answer)
+            screen.tell(f"{item.name}: {answer}")
         else:
-            yield item, made
+            yield item, answer
+    spent |= _stages(gathered.stages, time.perf_counter() - begun)
+
+
+def _embedded(system: "System", item: "Item", reading: dict[str, Any]) -> "Embedding | HilumError":
+    """The vectors of an image, or why there are none."""
+    from ..backends.gathered import Gathered
+    from ..capabilities.embed import embed as embedded
+    from ..io.read import read
+
+    gathered = system.backend
+    assert isinstance(gathered, Gathered)
+    try:
+        with gathered.timed("reading"):
+            image = read(item.files if len(item.files) > 1 else item.files[0], **reading)
+        with gathered.timed("preparing and waiting for the encoder"):
+            return embedded(system.look(image), ())
+    except HilumError as error:
+        return error
+
+
+def _together(system: "System") -> int:
+    """How many rows are encoded as one batch: fewer of large pictures."""
+    costly = system.costly()
+    return max(1, min(MOST_ROWS, ROW_VALUES * MOST_ROWS // math.prod(costly[1][1:]))) if costly else 1
+
+
+def _stages(stages: "Stages", whole: float) -> dict[str, float]:
+    """Seconds: how long it took, how long the encoder worked, and how long it had nothing to do."""
+    spent = {"whole": whole, "encoding": stages.encoding, "encoder idle": max(0.0, whole - stages.encoding)}
+    return {name: round(seconds, 2) for name, seconds in (spent | stages.around).items()}
 
 
 def _joined(answers: "Sequence[tuple[Item, Embedding]]") -> "Embedding":
@@ -225,7 +271,12 @@ def _line(answer: "Embedding", images: int, output: Path) -> str:
     return f"{output}: {rows} vectors of {dim} numbers, from {images} image{'s'[: images != 1]}"
 
 
-def _summary(answer: "Embedding", given: EmbedOptions, found: "Listing") -> str:
+def _seconds(stages: dict[str, float]) -> str:
+    """Where the time went; reading and preparing are summed over threads, which overlap."""
+    return "seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
+
+
+def _summary(answer: "Embedding", given: EmbedOptions, found: "Listing", spent: dict[str, float]) -> str:
     """What was done, without the vectors themselves, which are in the file."""
     from ..values.notice import NOTICE
 
@@ -236,6 +287,7 @@ def _summary(answer: "Embedding", given: EmbedOptions, found: "Listing") -> str:
         "axes": answer.axes,
         "shape": answer.vectors.shape,
         "images": list(dict.fromkeys(answer.items or ())),
+        "seconds": spent,
         "failed": [{"image": name, "why": why} for name, why in found.broken.items()],
         "left_out": [str(path) for path in found.others],
         "provenance": answer.provenance.as_dict(),

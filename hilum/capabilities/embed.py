@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from jaxtyping import Float
 
+from ..backends.gathered import Gathered
 from ..values import progress
 from ..values.answers import Embedding
 from ..values.errors import BadInput
@@ -42,8 +43,20 @@ def embed(look: Look, prompts: tuple[Prompt, ...]) -> Embedding:
         )
     system = cast(Embedder, look.system)
     places = [(number, plane) for number in range(len(look.images)) for plane in range(_planes(look.prepared(number)))]
-    counted = progress.track(places, "planes") if len(places) > 1 else places
-    vectors = [system.vector(look.seen(look.prepared(number).section(), plane, number)) for number, plane in counted]
+
+    def vector(place: tuple[int, int]) -> Float[np.ndarray, " dim"]:
+        number, plane = place
+        return system.vector(look.seen(look.prepared(number).section(), plane, number))
+
+    def passing(place: tuple[int, int]) -> Float[np.ndarray, " dim"]:  # in threads, and nothing is kept
+        prepared = look.prepared(place[0])
+        return system.vector(system.see(prepared.plane(prepared.section(), place[1])))
+
+    backend = look.system.backend
+    if isinstance(backend, Gathered):
+        vectors = backend.alone(passing, places) if len(places) > 1 else [passing(place) for place in places]
+    else:
+        vectors = [vector(place) for place in (progress.track(places, "planes") if len(places) > 1 else places)]
     return Embedding(
         vectors=np.stack(vectors),
         axes=("plane" if volumes else "image", "dim"),

@@ -1,7 +1,9 @@
 """`hilum embed`: many images in, one file of named vectors out; what fails is told and the rest is kept."""
 
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +154,31 @@ def test_many_different_notes_are_cut_short(hilum, brightness, tmp_path):
     notes = said["provenance"]["notes"]
     assert len(notes) == 21
     assert notes[-1].endswith("more notes, on single images")
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_and_going_on_gives_the_same_vectors(tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        Pillow.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(pictures / f"{number:03}.png")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    program = (
+        "import sys; from hilum import registry; from hilum.systems.biomedclip import BiomedClip; "
+        "registry.load = lambda name, **given: BiomedClip.tiny().placed('cpu', 'torch'); "
+        "registry.weights_of = lambda *given: None; from hilum.app import cost; cost.refuse = lambda *given: None; "
+        "from hilum.app.cli import main; main(sys.argv[1:])"
+    )
+    words = [sys.executable, "-c", program, "embed", "biomedclip", str(pictures), "-o"]
+    assert subprocess.run([*words, str(whole)], capture_output=True).returncode == 0
+    running = subprocess.Popen([*words, str(cut)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    rows, deadline = cut / "vectors.f32", time.monotonic() + 60
+    while running.poll() is None and time.monotonic() < deadline and not (rows.is_file() and rows.stat().st_size > 200):
+        time.sleep(0.002)
+    running.kill()
+    running.wait()
+    assert subprocess.run([*words, str(cut)], capture_output=True).returncode == 0
+    first, second = (np.fromfile(each / "vectors.f32", np.float32) for each in (whole, cut))
+    assert len(first) == 60 * 16
+    assert np.array_equal(first, second)
