@@ -4,19 +4,22 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PAIRS ?= runs/pairs/unseen
 LOOKS ?= 3
+FILMS ?= runs/films
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.hilum
 
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help demo test check bench-speed bench-segment clean
+.PHONY: help demo test check bench-speed bench-segment bench-towers objective-study clean
 
 help:
 	@echo "make demo           install, then segment real images with the embedded model; ends with one contact sheet"
 	@echo "make test           install, then run all tests"
 	@echo "make check          ruff, mypy, import floors, tests"
 	@echo "make bench-speed    ratios of speed from one run (five minutes of an otherwise idle machine; LOOKS=1 is shorter)"
+	@echo "make bench-towers   pictures a second through a ViT-B/16 tower, beside open_clip's loop; FILMS=folder of PNG or JPEG"
+	@echo "make objective-study  the contrastive objectives on the same pairs (an hour; wants ../shared/data)"
 	@echo "make bench-segment  Dice of scout beside the ellipse, per source; PAIRS=folder of labelled cases (recipes/pairs.py makes one)"
 
 $(VENV)/bin/python:
@@ -45,6 +48,13 @@ check: $(STAMP)-test
 
 bench-speed: $(STAMP)-bench
 	@env -u OMP_WAIT_POLICY $(BIN)/python -m hilum.bench.speed --pairs $(LOOKS)
+
+bench-towers: $(STAMP)-test
+	@$(BIN)/pip install -q nncf
+	@env -u OMP_WAIT_POLICY $(BIN)/python -W ignore -m hilum.bench.tower_speed --data "$(FILMS)"
+
+objective-study: $(STAMP)-test
+	@cd recipes && ../$(BIN)/python biomedclip_pocket.py prepare && ../$(BIN)/python objective_study.py run && ../$(BIN)/python objective_study.py table
 
 bench-segment: $(STAMP)-bench
 	@$(BIN)/hilum bench segment --data "$(PAIRS)" --system scout -o runs/bench-segment --force

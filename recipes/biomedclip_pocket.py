@@ -105,14 +105,19 @@ class Supply:
         shares = np.array([SHARES[name] for name in self.sources])
         self.shares = shares / shares.sum()
 
-    def draw(self, side: int) -> Batch:
-        rng, chosen = self.rng, []
-        for source in rng.choice(self.sources, BATCH, p=self.shares):
+    def pictures(self, count: int, side: int) -> tuple[list[captions.Known], Tensor]:
+        """Pictures, and a view of each."""
+        chosen = []
+        for source in self.rng.choice(self.sources, count, p=self.shares):
             pool = self.by_source[str(source)]
-            chosen.append(pool[int(rng.integers(len(pool)))])
-        pixels = torch.from_numpy(
-            np.stack([view(each.picture, side, rng, films=each.way == "xray") for each in chosen])
-        )
+            chosen.append(pool[int(self.rng.integers(len(pool)))])
+        views = [view(each.picture, side, self.rng, films=each.way == "xray") for each in chosen]
+        return chosen, torch.from_numpy(np.stack(views))
+
+    def draw(self, side: int) -> Batch:
+        """The next batch."""
+        rng = self.rng
+        chosen, pixels = self.pictures(BATCH, side)
         told = [each.caption(rng) for each in chosen]
         true = torch.tensor([[facts <= each.facts for _, facts in told] for each in chosen])
         owner, claims, denials, there = [], [], [], []

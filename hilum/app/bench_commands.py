@@ -9,11 +9,13 @@ import typer
 
 from .bench_adaptation import adaptation
 from .bench_matching import retrieval, zeroshot
+from .bench_probe import probe
 
 app = typer.Typer(help="Measure systems on labelled cases, beside floors that do not look.", no_args_is_help=True)
 app.command("adaptation")(adaptation)
 app.command("zeroshot")(zeroshot)
 app.command("retrieval")(retrieval)
+app.command("probe")(probe)
 
 
 @app.command("segment")

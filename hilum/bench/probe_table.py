@@ -1,0 +1,110 @@
+"""`hilum bench probe`: what frozen vectors know, beside the rivals on the same folds; measures, groups, records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from ..adapt.data_check import difference_hash
+from ..io.atomic import replacing
+from ..train.labelled import LabelledImage
+from . import label_measures, label_table, probe, rivals
+from .label_measures import Cases, Measured
+
+NEAR = 6  # bits of the difference hash in which pictures of one group differ at most
+OURS = ("linear probe", "5 nearest neighbours")
+RIVALS = ("HOG + ridge", "1-nearest 8 × 8 thumbnail")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Images with their class, the group that stays together, their vectors and their middle squares."""
+
+    images: tuple[LabelledImage, ...]
+    names: tuple[str, ...]
+    labels: Int[np.ndarray, " n"]
+    groups: np.ndarray
+    vectors: np.ndarray
+    squares: Sequence[rivals.Square]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Scores of every image by each way, from folds that saw none of its group."""
+
+    material: Material
+    scores: Mapping[str, np.ndarray]
+
+    def cases(self, way: str) -> Cases:
+        """For the measures: exactly one class is true of each image."""
+        truth = np.eye(len(self.material.names))[self.material.labels]
+        score = self.scores[way]
+        return Cases(self.material.names, score, score, truth, self.material.groups, exclusive=True)
+
+
+def alike(squares: Sequence[rivals.Square], near: int = NEAR) -> list[str]:
+    """Groups of pictures that look alike, joined through chains of at most `near` differing bits."""
+    from scipy.sparse.csgraph import connected_components
+
+    hashes = np.stack([difference_hash(each / 255) for each in squares])
+    apart = (hashes[:, None] != hashes[None]).sum(-1)
+    return [f"alike {number}" for number in connected_components(apart <= near)[1]]
+
+
+def held_out(material: Material, *, folds: int, seed: int) -> Held:
+    """Every way on the same folds."""
+    gradients, thumbnails = rivals.gradients(material.squares), rivals.thumbnails(material.squares)
+    ways: dict[str, tuple[probe.Probe, np.ndarray]] = {
+        OURS[0]: (probe.linear, material.vectors),
+        OURS[1]: (probe.neighbours, material.vectors),
+        RIVALS[0]: (rivals.ridge, gradients),
+        RIVALS[1]: (rivals.nearest, thumbnails),
+    }
+    groups = material.groups.tolist()
+    scores = {
+        name: probe.cross_validated(way, given, material.labels, groups, folds=folds, seed=seed).scores
+        for name, (way, given) in ways.items()
+    }
+    return Held(material, scores)
+
+
+def measured(held: Held, *, draws: int, seed: int) -> dict[str, Measured]:
+    """The measures of each way."""
+    return {way: label_measures.measured(held.cases(way), draws=draws, seed=seed) for way in held.scores}
+
+
+def markdown(head: Sequence[str], found: Mapping[str, Measured], groups: Mapping[str, Mapping[str, Measured]]) -> str:
+    """A line for each way; then the linear probe by group, with its largest gap."""
+    measures = (*label_measures.EXCLUSIVE[:1], *label_measures.MEASURES)
+    lines = [*head, "", "| by | " + " | ".join(measures) + " |", "|---" * (len(measures) + 1) + "|"]
+    for way, one in found.items():
+        numbers = {**one.choice, **one.lines[-1].numbers}
+        lines.append(f"| {way} | " + " | ".join(label_table.number(numbers[name]) for name in measures) + " |")
+    for column, each in groups.items():
+        gap = label_table.largest_gap(each)
+        lines += ["", f"**{OURS[0]}, by {column}**", "", "| group | images | balanced accuracy |", "|---|---:|---|"]
+        lines += [
+            f"| {name} | {one.images} | {label_table.number(one.choice['balanced accuracy'])} |"
+            for name, one in each.items()
+        ]
+        lines += ["", gap.sentence(column) if gap else f"By {column} no two groups are large enough: no gap is told."]
+    return "\n".join(lines)
+
+
+def write_records(held: Held, path: Path) -> None:
+    """A line of JSON for each image: its class, its group, and the probabilities of every way."""
+    material, lines = held.material, []
+    for place, image in enumerate(material.images):
+        told = {
+            way: dict(zip(material.names, map(float, score[place].round(6)), strict=True))
+            for way, score in held.scores.items()
+        }
+        true = material.names[material.labels[place]]
+        lines.append(json.dumps({"file": image.name, "class": true, "group": str(material.groups[place]), **told}))
+    with replacing(path, force=True) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,39 @@
+"""`hilum bench probe`: vectors beside rivals on the same folds, by patient or by likeness."""
+
+import json
+
+
+def test_probe_measures_every_way_on_the_same_folds_and_by_group(hilum, shade, films, tmp_path):
+    out = tmp_path / "out"
+    words = ("bench", "probe", "shade", "--data", films, "--labels", "bright, dark", "-o", out, "--draws", 100)
+    ended = hilum(*words, "--by", "view")
+    assert ended.code == 0, ended.err
+    text = (out / "table.md").read_text()
+    assert text.strip() == ended.out.strip()
+    for way in ("linear probe", "5 nearest neighbours", "HOG + ridge", "1-nearest 8 × 8 thumbnail"):
+        assert f"| {way} |" in text
+    assert "**linear probe, by view**" in text
+    assert "24 groups by patient" in text
+    records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    assert len(records) == 48
+    assert {each["class"] for each in records} == {"bright", "dark"}
+    assert abs(sum(records[0]["linear probe"].values()) - 1) < 1e-4
+    again = hilum(*words)
+    assert again.code == 2
+    assert "table.md exists" in again.err
+    told = json.loads(hilum(*words, "--force", "--json").out)
+    assert told["linear probe"]["all"]["choice"]["balanced accuracy"][0] > 0.7
+    assert told["HOG + ridge"]["all"]["choice"]["balanced accuracy"][0] < 0.65  # flat films have no gradients
+
+
+def test_what_is_wrong_is_a_sentence(hilum, shade, films, tmp_path):
+    out = tmp_path / "out"
+    for words, sentence in (
+        (("scout", "--labels", "bright, dark"), "scout gives no vectors. Systems that embed: "),
+        (("shade", "--labels", "bright, dark", "--groups", "hospital"), "choose patient or alike"),
+        (("shade", "--labels", "bright"), "give at least two"),
+    ):
+        ended = hilum("bench", "probe", *words, "--data", films, "-o", out)
+        assert ended.code == 2
+        assert sentence in ended.err
+        assert not out.exists()
