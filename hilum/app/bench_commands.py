@@ -108,7 +108,7 @@ def zero_shot(
     seed: Annotated[int, typer.Option(help="of the cases, objects and clicks drawn")] = 0,
     force: Annotated[bool, typer.Option("--force", help="replace what is in the folder")] = False,
 ) -> None:
-    """What a segmenter finds untrained: all that it proposes (an oracle chooses), by box, by clicks (survey, row 1)."""
+    """Masks of a segmenter untrained (survey, row 1): all it proposes, by box, by clicks. For labels: bench zeroshot."""
     from dataclasses import replace
 
     from rich.console import Console
