@@ -6,8 +6,8 @@ python recipes/biomedclip_pocket.py export                             # hilum/w
 python recipes/biomedclip_pocket_measure.py                            # beside HOG and thumbnails; onto the card
 
 Pictures are shown at 96 pixels first, then at 128. A caption is no negative of another picture of which it is true
-(`objectives.contrastive.true_pairs`), and of "X" and "no X" the true one is to win. One patient, or group of pictures
-that look alike, in four is held back.
+(`objectives.contrastive.true_pairs`), and of "X" and "no X" the true one is to win. About one picture in four is held
+back, by patient (`split`).
 """
 
 import argparse
@@ -16,7 +16,6 @@ import json
 import math
 import subprocess
 import time
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs/biomedclip_pocket"
 WEIGHTS = ROOT / "hilum/weights/pocket/biomedclip.pocket.safetensors"
 VOCABULARY = ROOT / "hilum/weights/pocket/biomedclip.pocket.vocab.txt"
+HELD = Path(__file__).with_name("biomedclip_pocket_held.txt")
 CARD = ROOT / "hilum/systems/biomedclip.toml"
 LICENCE = "CC BY-SA 4.0"  # the strictest of what it is trained on
 SHARES = {  # of what is shown
@@ -52,9 +52,17 @@ RATE, DECAY, WARM, MEAN = 1e-3, 0.05, 400, 0.998
 SMALL, SMALL_SHARE = 96, 0.45  # the first side in pixels, and for how much of the time
 
 
-def held(patient: str) -> bool:
-    """One in four."""
-    return zlib.crc32(patient.encode()) % 4 == 0
+def split(pictures: list[captions.Known]) -> tuple[list[captions.Known], list[captions.Known]]:
+    """Those to learn from and those held back: the split of the shipped weights, by name.
+
+    It was drawn by patient; where patients are unknown, by likeness, which let near copies through: what is measured
+    leaves those out that differ from a picture of the training in few bits of the difference hash.
+    """
+    names = set(HELD.read_text().splitlines())
+    sides: tuple[list[captions.Known], list[captions.Known]] = ([], [])
+    for each in pictures:
+        sides[f"{each.source}/{each.name}" in names].append(each)
+    return sides
 
 
 def prepare(given: argparse.Namespace) -> None:
@@ -174,7 +182,7 @@ def train_one(rank: int, given: argparse.Namespace, begun: float, end: float) ->
         optimizer.load_state_dict(kept["optimizer"])
         mean, step = kept["mean"], kept["step"]
     pictures = torch.load(given.out / "bank.pt", weights_only=False)
-    learned, _ = captions.apart(pictures, held)
+    learned, _ = split(pictures)
     supply = Supply(learned, 1000 * step + rank)
     read = tokens.tokenizer(POCKET.reading, lambda: VOCABULARY)
     saved, seen = time.time(), []
@@ -264,7 +272,8 @@ def entry(shown: int, measured: str) -> list[str]:
     note += "from labels; true captions of another picture are no negatives, and claims stand beside their denials"
     return [
         "[[weights]]", 'tag = "pocket"', f'file = "{WEIGHTS.name}"', 'source = "package"', f'licence = "{LICENCE}"',
-        f'note = "{"; ".join(filter(None, [note, measured]))}"', "", "[weights.beside]", f'"vocab.txt" = "{VOCABULARY.name}"',
+        f'note = "{"; ".join(filter(None, [note, measured]))}"', "",
+        "[weights.beside]", f'"vocab.txt" = "{VOCABULARY.name}"',
     ]  # fmt: skip
 
 

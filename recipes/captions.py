@@ -1,8 +1,9 @@
 """Pictures with sentences, made from labels: what the two-tower recipes learn from.
 
 Only sources whose licence lets weights ship (table in the data's README). What is known of a picture is a set of facts;
-a caption says some of them in one of many ways (`phrases`), so it is known of which pictures it is true. Statements of
-VQA-RAD are made of its questions and answers; its chests are films, its abdomens CT, its heads CT where listed, else MR.
+a caption says some of them in one of many ways (`phrases`), so it is known of which pictures it is true. Statements
+of VQA-RAD are made of its questions and answers; its chests are films, its abdomens CT, its heads CT where listed, else
+MR.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,9 +48,11 @@ WINDOWS = ((40, 80), (40, 400), (400, 1800), (-500, 1400))  # of a CT: brain, so
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A picture and what is known of it. `patient` is a patient, or a group of pictures that look alike."""
+    """A picture and what is known of it. `patient` is a patient, or a group of pictures that look alike; `name` tells
+    pictures of a source apart."""
 
     source: str
+    name: str
     patient: str
     way: str
     organ: str
@@ -129,7 +132,9 @@ def films(root: Path) -> Iterator[Known]:
         absent = [name for name in names if name not in given]
         (there if given & set(OPACITIES) else absent).append("opacity")
         picture = small(archive.image(row["file"]))
-        yield Known("cxr", row["patient"], "xray", "chest", picture, tuple(there), tuple(absent), row["view"])
+        yield Known(
+            "cxr", row["file"], row["patient"], "xray", "chest", picture, tuple(there), tuple(absent), row["view"]
+        )
 
 
 def brains(root: Path) -> Iterator[Known]:
@@ -141,7 +146,7 @@ def brains(root: Path) -> Iterator[Known]:
         here = TUMOURS.get(row["label"])
         there = (here, "brain tumour") if here else ()
         absent = tuple(name for name in (*TUMOURS.values(), "brain tumour") if name not in there)
-        yield Known("brain_mri", group, "mr", "head", picture, there, absent)
+        yield Known("brain_mri", row["file"], group, "mr", "head", picture, there, absent)
 
 
 def breasts(root: Path) -> Iterator[Known]:
@@ -152,7 +157,7 @@ def breasts(root: Path) -> Iterator[Known]:
     for row, picture, group in zip(table, pictures, groups(pictures), strict=True):
         there = () if row["label"] == "normal" else (f"{row['label']} lesion", "lesion")
         absent = tuple(name for name in ("benign lesion", "malignant lesion", "lesion") if name not in there)
-        yield Known("ultrasound", group, "us", "breast", picture, there, absent)
+        yield Known("ultrasound", row["file"], group, "us", "breast", picture, there, absent)
 
 
 def cells(root: Path) -> Iterator[Known]:
@@ -160,7 +165,7 @@ def cells(root: Path) -> Iterator[Known]:
     archive = Archive(root / "nuclei/images.zip")
     for row in rows(root / "nuclei/metadata.csv"):
         way = next((way for key, way in STAINS.items() if key in row["kind"]), "histology")
-        yield Known("nuclei", row["file"], way, "cells", small(archive.image(row["image"])))
+        yield Known("nuclei", row["file"], row["file"], way, "cells", small(archive.image(row["image"])))
 
 
 def eyes(root: Path) -> Iterator[Known]:
@@ -169,7 +174,7 @@ def eyes(root: Path) -> Iterator[Known]:
     for row in rows(root / "retina/metadata.csv"):
         if row["dataset"] == "CHASE":
             child = Path(row["file"]).stem[:-1]
-            yield Known("retina", child, "fundus", "eye", small(archive.image(row["file"])))
+            yield Known("retina", row["file"], child, "fundus", "eye", small(archive.image(row["file"])))
 
 
 def cases(root: Path) -> Iterator[Known]:
@@ -184,7 +189,7 @@ def cases(root: Path) -> Iterator[Known]:
             (there if row["answer"].strip().lower() == "yes" else absent).append(statement)
     for number, (name, (organ, there, absent)) in enumerate(sorted(told.items())):
         way = {"chest": "xray", "abdomen": "ct"}.get(organ, "ct" if number in HEADS_BY_CT else "mr")
-        yield Known("vqa_rad", name, way, organ, small(archive.image(name)), tuple(there), tuple(absent))
+        yield Known("vqa_rad", name, name, way, organ, small(archive.image(name)), tuple(there), tuple(absent))
 
 
 def hippocampi(root: Path) -> Iterator[Known]:
@@ -194,7 +199,8 @@ def hippocampi(root: Path) -> Iterator[Known]:
         volume = np.asarray(read_nifti(archive, f"images/{row['file']}"))
         for axis in range(3):
             plane = np.take(volume, volume.shape[axis] // 2, axis)
-            yield Known("hippocampus", row["file"], "mr", "hippocampus", grey(plane, *np.percentile(plane, (1, 99))))
+            picture = grey(plane, *np.percentile(plane, (1, 99)))
+            yield Known("hippocampus", f"{row['file']} axis {axis}", row["file"], "mr", "hippocampus", picture)
 
 
 def organ_slices(root: Path) -> Iterator[Known]:
@@ -208,7 +214,7 @@ def organ_slices(root: Path) -> Iterator[Known]:
     for image, organs in found.items():
         organ = "chest" if any("lung" in each or "heart" in each for each in organs) else "abdomen"
         organ = "pelvis" if any("gluteus" in each or "hip" in each for each in organs) else organ
-        yield Known("ct_slices", image, "ct", organ, small(archive.image(image)), tuple(organs))
+        yield Known("ct_slices", image, image, "ct", organ, small(archive.image(image)), tuple(organs))
 
 
 def head(root: Path) -> Iterator[Known]:
@@ -219,7 +225,7 @@ def head(root: Path) -> Iterator[Known]:
             level, width = WINDOWS[number % len(WINDOWS)]
             plane = np.rot90(np.take(volume, int(place * volume.shape[axis]), axis))
             picture = grey(plane, level - width / 2, level + width / 2)
-            yield Known("ct_head", "CT_pitch", "ct", "head", picture)
+            yield Known("ct_head", f"axis {axis} {place:.2f}", "CT_pitch", "ct", "head", picture)
 
 
 def slide(root: Path) -> Iterator[Known]:
@@ -233,7 +239,7 @@ def slide(root: Path) -> Iterator[Known]:
             for left in range(0, page.shape[1] - side, side):
                 tile = page[top : top + side, left : left + side]
                 if tile.mean() < 235:
-                    yield Known("slide", "CMU-1", "histology", "tissue", small(tile))
+                    yield Known("slide", f"{side} px {left} {top}", "CMU-1", "histology", "tissue", small(tile))
 
 
 def stated(question: str) -> str | None:
@@ -276,7 +282,7 @@ def small(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "c h w"]:
 
 def groups(pictures: list[UInt8[np.ndarray, "c h w"]]) -> list[str]:
     """The group of each: pictures whose difference hashes differ in few bits are joined, and so on through chains."""
-    hashes = np.stack([difference_hash(picture.mean(0)) for picture in pictures])
+    hashes = np.stack([difference_hash(picture.mean(0) / 255) for picture in pictures])
     from scipy.sparse.csgraph import connected_components
 
     apart = (hashes[:, None] != hashes[None]).sum(-1)

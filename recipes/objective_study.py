@@ -15,10 +15,10 @@ import math
 import time
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import biomedclip_pocket as pocket
-import captions
 import numpy as np
 import objective_study_table as study
 import torch
@@ -33,7 +33,7 @@ from hilum.objectives.local_global import Side, Temperatures, local_global
 from hilum.objectives.masked_weighted import masked_weighted
 from hilum.parts import tokens
 from hilum.parts.bert import BertSizes, bert, last
-from hilum.parts.imagenet_frame import OPENAI
+from hilum.parts.imagenet_frame import OPENAI, evaluated
 from hilum.parts.two_tower import unit
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,15 +96,14 @@ def true_captions(towers: Towers, pairs: Pairs) -> Tensor:
 
 def semantic(towers: Towers, pairs: Pairs) -> Tensor:
     """Soft targets by shared facts (MedCLIP, Wang et al. 2022); what is absent counts nothing, as there."""
-    names = sorted({fact for each in (*pairs.known, *pairs.told) for fact in each if fact[0] != "absent"})
-    image, text = (
-        torch.tensor([[float(name in each) for name in names] for each in some]) for some in (pairs.known, pairs.told)
-    )
+    both = (pairs.known, pairs.told)
+    names = sorted({fact for some in both for each in some for fact in each if fact[0] != "absent"})
+    image, text = (torch.tensor([[float(name in each) for name in names] for each in some]) for some in both)
     return soft_semantic(logits(towers, pairs), image, text)
 
 
 def knowing(towers: Towers, pairs: Pairs) -> Tensor:
-    """Negatives count the less, the more facts they share; vectors are drawn to their facts (KoBo, Chen et al. 2023)."""
+    """Negatives count less, the more facts they share; vectors are drawn to their facts (KoBo, Chen et al. 2023)."""
     facts = torch.from_numpy(np.stack([knowledge(each) for each in pairs.told]))
     image, text = towers.pictures(pairs.pixels), towers.texts(pairs.ids)
     enhanced = knowledge_noise(towers.scale() * image @ text.T, overlap(facts))
@@ -143,7 +142,8 @@ def hidden(towers: Towers, pairs: Pairs) -> Tensor:
     stay = (1 - gone).bool()
     kept = vision.with_prefix(patches[stay].view(len(patches), -1, VISION.dim), position)
     states = vision.norm(vision.transformed(kept))
-    whole = torch.zeros_like(patches).masked_scatter(stay[..., None].expand_as(patches), states[:, 1:].to(patches.dtype))
+    seen = states[:, 1:].to(patches.dtype)
+    whole = torch.zeros_like(patches).masked_scatter(stay[..., None].expand_as(patches), seen)
     context = F.avg_pool2d(whole.transpose(1, 2).unflatten(2, (VISION.grid, VISION.grid)), 5, 1, 2).flatten(2)
     guessed = towers.guess(context.transpose(1, 2) + vision.pos_embed[:, 1:])
     target = F.unfold(pairs.pixels, patch, stride=patch).transpose(1, 2)
@@ -199,7 +199,7 @@ def trained(name: str, seed: int, learned: list[Known], read: tokens.Tokenizer, 
 def run(given: argparse.Namespace) -> None:
     """All cells that are not there yet, seed by seed."""
     given.out.mkdir(parents=True, exist_ok=True)
-    learned, held = captions.apart(torch.load(pocket.OUT / "bank.pt", weights_only=False), pocket.held)
+    learned, held = pocket.split(torch.load(pocket.OUT / "bank.pt", weights_only=False))
     read = tokens.tokenizer(pocket.POCKET.reading, lambda: pocket.VOCABULARY)
     for seed in range(given.seeds):
         for name in OBJECTIVES:
@@ -209,7 +209,7 @@ def run(given: argparse.Namespace) -> None:
             begun = time.monotonic()
             towers = trained(name, seed, learned, read, given.steps)
             told = {"objective": name, "seed": seed, "steps": given.steps, "seconds": time.monotonic() - begun}
-            eyes = study.Eyes(lambda some, towers=towers: looked(towers, some), lambda said, towers=towers: heard(towers, read, said))
+            eyes = study.Eyes(partial(looked, towers), partial(heard, towers, read))
             told["found"] = study.found(eyes, learned, held)
             file.with_suffix(".part").write_text(json.dumps(told))
             file.with_suffix(".part").replace(file)
@@ -219,13 +219,10 @@ def run(given: argparse.Namespace) -> None:
 @torch.inference_mode()
 def looked(towers: Towers, pictures: list[Known]) -> np.ndarray:
     """Unit vectors of pictures as they are, their middle square."""
-    from hilum.parts.imagenet_frame import evaluated
-
-    found = []
-    for start in range(0, len(pictures), 128):
-        some = [each.picture if len(each.picture) == 3 else np.repeat(each.picture, 3, 0) for each in pictures[start : start + 128]]
-        found.append(towers.pictures(torch.cat([evaluated(each, VISION.image_size, share=1.0, statistics=OPENAI) for each in some])))
-    return torch.cat(found).numpy()
+    shown = [np.broadcast_to(each.picture, (3, *each.picture.shape[1:])) for each in pictures]
+    pixels = [evaluated(each, VISION.image_size, share=1.0, statistics=OPENAI) for each in shown]
+    parts = [torch.cat(pixels[start : start + 128]) for start in range(0, len(pixels), 128)]
+    return torch.cat([towers.pictures(part) for part in parts]).numpy()
 
 
 @torch.inference_mode()

@@ -44,7 +44,8 @@ class Eyes:
 def found(eyes: Eyes, learned: list[Known], held: list[Known]) -> Per:
     """Per picture, what is true and what was said."""
     seen, people, per = eyes.see(held), measures.people(held), {}
-    for what, words, names in (("modality", phrases.WAYS, measures.MODALITIES), ("organ", phrases.ORGANS, measures.ORGANS)):
+    kinds = (("modality", phrases.WAYS, measures.MODALITIES), ("organ", phrases.ORGANS, measures.ORGANS))
+    for what, words, names in kinds:
         truth = np.array([alike(each.way if what == "modality" else each.organ) for each in held])
         texts = eyes.groups([[f"this is a photo of {word}" for word in words[name]] for name in names])
         per[what] = told(truth, np.array(names)[(seen @ texts.T).argmax(1)], people)
@@ -58,7 +59,9 @@ def alike(name: str) -> str:
     return measures.ALIKE.get(name, name)
 
 
-def told(truth: np.ndarray, said: np.ndarray, people: np.ndarray, view: np.ndarray | None = None) -> dict[str, list[Any]]:
+def told(
+    truth: np.ndarray, said: np.ndarray, people: np.ndarray, view: np.ndarray | None = None
+) -> dict[str, list[Any]]:
     more = {} if view is None else {"view": view.tolist()}
     return {"truth": truth.tolist(), "found": said.tolist(), "group": people.tolist(), **more}
 
@@ -67,6 +70,7 @@ def classified(eyes: Eyes, learned: list[Known], held: list[Known], seen: np.nda
     """Tumours, lesions, and opacities on films."""
     per: Per = {}
     for source, what, names in (("brain_mri", "tumour", measures.TUMOURS), ("ultrasound", "lesion", measures.LESIONS)):
+
         def label(each: Known, names: tuple[str, ...] = names) -> str:
             return next((name for name in names if name in each.there), "none")
 
@@ -79,26 +83,24 @@ def classified(eyes: Eyes, learned: list[Known], held: list[Known], seen: np.nda
             probe = measures.probed(eyes.see(own), [label(each) for each in own], seen[rows])
             per["tumour probe"] = told(truth, np.array(sorted(names))[probe.argmax(1)], people[rows])
     rows = np.array([each.source == "cxr" and ("opacity" in each.there or not each.there) for each in held])
-    claim, denial = eyes.groups([[way.format(word) for word in phrases.SAME["opacity"]] for way in ("there is {}", "there is no {}")])
-    truth = np.array(["opacity" in each.there for each in held])[rows]
-    per["opacity"] = told(truth, seen[rows] @ (claim - denial), people[rows], np.array([each.view for each in held])[rows])
+    ways = ("there is {}", "there is no {}")
+    claim, denial = eyes.groups([[way.format(word) for word in phrases.SAME["opacity"]] for way in ways])
+    truth, views = (
+        np.array(column)[rows] for column in zip(*(("opacity" in e.there, e.view) for e in held), strict=True)
+    )
+    per["opacity"] = told(truth, seen[rows] @ (claim - denial), people[rows], views)
     return per
 
 
 def negated(eyes: Eyes, held: list[Known], seen: np.ndarray, people: np.ndarray) -> dict[str, list[Any]]:
     """Claim or denial, in words that were never trained on."""
-    rows = [
-        (place, finding, finding in each.there, (place + number) % len(phrases.HELD_SEEN))
-        for place, each in enumerate(held) if each.source != "vqa_rad" and each.source != "ct_slices"
-        for number, finding in enumerate((*each.there, *each.absent))
-    ]  # fmt: skip
-    sides = [[ways[way].format(phrases.names(finding)[0]) for _, finding, _, way in rows] for ways in (phrases.HELD_SEEN, phrases.HELD_UNSEEN)]
+    own = np.array([number for number, each in enumerate(held) if each.source in ("cxr", "brain_mri", "ultrasound")])
+    places, sides, there = measures.claims_and_denials([held[number] for number in own])
     texts = sorted({text for side in sides for text in side})
     vectors = dict(zip(texts, eyes.read(texts), strict=True))
-    places = np.array([place for place, *_ in rows])
     claims, denials = (np.stack([vectors[text] for text in side]) for side in sides)
-    margin = (seen[places] * (claims - denials)).sum(1)
-    return told(np.array([there for _, _, there, _ in rows]), margin > 0, people[places])
+    margin = (seen[own][places] * (claims - denials)).sum(1)
+    return told(there, margin > 0, people[own][places])
 
 
 def retrieved(eyes: Eyes, held: list[Known], seen: np.ndarray, people: np.ndarray) -> dict[str, list[Any]]:
@@ -106,8 +108,8 @@ def retrieved(eyes: Eyes, held: list[Known], seen: np.ndarray, people: np.ndarra
     rng = np.random.default_rng(0)
     said = [each.caption(rng) for each in held]
     first = np.argsort(-(seen @ eyes.read([text for text, _ in said]).T), axis=1)[:, :5]
-    share = [np.mean([said[number][1] <= each.facts for number in some]) for each, some in zip(held, first, strict=True)]
-    return told(np.ones(len(held)), np.array(share), people)
+    true = [[said[number][1] <= each.facts for number in some] for each, some in zip(held, first, strict=True)]
+    return told(np.ones(len(held)), np.mean(true, axis=1), people)
 
 
 def value(what: str, truth: np.ndarray, said: np.ndarray, view: np.ndarray | None) -> float:
@@ -122,15 +124,19 @@ def value(what: str, truth: np.ndarray, said: np.ndarray, view: np.ndarray | Non
 def drawn(cells: list[dict[str, Any]], what: str, draws: int = 400) -> tuple[float, np.ndarray]:
     """The mean over seeds, and as many means of patients and seeds drawn anew; the same draws for every objective."""
     per = [{key: np.array(column) for key, column in cell["found"][what].items()} for cell in cells]
-    mean = float(np.mean([value(what, each["truth"], each["found"], each.get("view")) for each in per]))
-    rng, found = np.random.default_rng(1), []
+
+    def of(each: dict[str, np.ndarray], rows: np.ndarray) -> float:
+        some = {key: column[rows] for key, column in each.items()}
+        return value(what, some["truth"], some["found"], some.get("view"))
+
+    every, found, rng = np.arange(len(per[0]["truth"])), [], np.random.default_rng(1)
     for rows in redrawn(per[0]["group"], draws=draws):
-        chosen = [per[int(number)] for number in rng.integers(0, len(per), len(per))]
+        chosen = rng.integers(0, len(per), len(per))
         try:
-            found.append(np.mean([value(what, each["truth"][rows], each["found"][rows], each["view"][rows] if "view" in each else None) for each in chosen]))
-        except ValueError:
+            found.append(np.mean([of(per[number], rows) for number in chosen]))
+        except ValueError:  # a draw without one of the classes
             found.append(np.nan)
-    return mean, np.array(found)
+    return float(np.mean([of(each, every) for each in per])), np.array(found)
 
 
 def table(given: argparse.Namespace) -> None:
@@ -141,15 +147,19 @@ def table(given: argparse.Namespace) -> None:
         cells.setdefault(told_["objective"], []).append(told_)
     order = sorted(cells, key=lambda name: (name != FIRST, name))
     numbers = {name: {what: drawn(cells[name], what) for what in MEASURES} for name in order}
-    head = ["| objective |" + "".join(f" {title} |" for title in MEASURES.values()) + " seeds | seconds a cell |", "|---" * (len(MEASURES) + 3) + "|"]
+    head = [f"| objective | {' | '.join(MEASURES.values())} | seeds |", "|---" * (len(MEASURES) + 2) + "|"]
     rows = []
     for name in order:
-        parts = [told_cell(numbers[name][what], numbers[FIRST][what] if name != FIRST else None) for what in MEASURES]
-        seconds = np.mean([cell["seconds"] for cell in cells[name]])
-        rows.append(f"| {name} | {' | '.join(parts)} | {len(cells[name])} | {seconds:.0f} |")
-    steps = {cell["steps"] for some in cells.values() for cell in some}
-    said = f"{', '.join(map(str, sorted(steps)))} steps of 48 pictures a cell. Mean of the seeds [95 %: patients and seeds drawn anew]; bold where the paired difference to {FIRST} is off zero."
-    between(PAGE, MARKS, ["", said, "", *head, *rows, "", "![Every objective beside InfoNCE](pictures/objective-study.png)", ""])
+        first = None if name == FIRST else numbers[FIRST]
+        parts = [told_cell(numbers[name][what], first and first[what]) for what in MEASURES]
+        rows.append(f"| {name} | {' | '.join(parts)} | {len(cells[name])} |")
+    steps = sorted({cell["steps"] for some in cells.values() for cell in some})
+    said = (
+        f"{', '.join(map(str, steps))} steps of 48 pictures a cell. Mean of the seeds [95 %: patients and seeds drawn "
+    )
+    said += f"anew]; bold where the paired difference to {FIRST} is off zero."
+    picture = f"![Every objective beside InfoNCE](pictures/{FIGURE.name})"
+    between(PAGE, MARKS, ["", said, "", *head, *rows, "", picture, ""])
     drawn_figure(order, numbers)
     print("\n".join([said, *head, *rows]))
 

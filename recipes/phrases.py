@@ -26,7 +26,8 @@ ORGANS = {
 }
 KIND = ("{way} of the {organ}", "a {way} of the {organ}", "{organ} {way}", "this is a photo of {organ} {way}",
         "an image of the {organ}, {way}", "{way}, {organ}", "{organ}", "a picture of the {organ}", "{way}", "a {way}",
-        "this is a photo of {way}", "this is a photo of the {organ}", "modality: {way}", "the modality is {way}")  # fmt: skip
+        "this is a photo of {way}", "this is a photo of the {organ}", "modality: {way}",
+        "the modality is {way}")  # fmt: skip
 SEEN = ("there is {}", "{} is seen", "findings of {}", "{}", "signs of {}", "{} is present", "shows {}", "with {}",
         "evidence of {}", "consistent with {}", "this is a photo of {}", "an image with {}", "positive for {}",
         "a patient with {}", "{} can be seen")  # fmt: skip

@@ -108,7 +108,7 @@ def zero_shot(
     seed: Annotated[int, typer.Option(help="of the cases, objects and clicks drawn")] = 0,
     force: Annotated[bool, typer.Option("--force", help="replace what is in the folder")] = False,
 ) -> None:
-    """Masks of a segmenter untrained (survey, row 1): all it proposes, by box, by clicks. For labels: bench zeroshot."""
+    """Masks of a segmenter untrained (survey, row 1): all it proposes, by box, by clicks. Labels: zeroshot."""
     from dataclasses import replace
 
     from rich.console import Console

@@ -39,7 +39,7 @@ def zeroshot(
     backend: Annotated[str, typer.Option(metavar="auto|torch|openvino", help="what runs it")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="the measures as JSON on stdout")] = False,
 ) -> None:
-    """Labels without training (masks: bench zero-shot): AUROC, AUPRC and calibration error with 95 % intervals by patient, also by group."""
+    """Labels without training (masks: zero-shot): AUROC, AUPRC, calibration error, intervals by patient, by group."""
     from .. import registry
     from ..adapt import scoring
     from ..bench import label_measures, label_records, label_table

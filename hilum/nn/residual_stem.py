@@ -1,4 +1,6 @@
-"""A small ResNet that makes the patches of a hybrid vision transformer (He et al. 2016; Dosovitskiy et al. 2021, sec. 3.1)."""
+"""A small ResNet that makes the patches of a hybrid transformer (He et al. 2016; Dosovitskiy et al. 2021, sec. 3.1)."""
+
+from itertools import pairwise
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -33,6 +35,6 @@ def residual_stem(channels: int, stages: tuple[int, ...]) -> nn.Sequential:
     )  # fmt: skip
     later = [
         nn.Sequential(Residual(before, after, 2), Residual(after, after, 1))
-        for before, after in zip(stages, stages[1:], strict=False)
+        for before, after in pairwise(stages)
     ]
     return nn.Sequential(first, *later)
