@@ -85,6 +85,8 @@ def _films(folder: Path) -> None:
         groups = f"{number // 2},{('PA', 'AP')[number % 2]},{'FM'[number // 2 % 2]},{40 + number}"
         lines.append(f"films/{number:03}.png,{truth},{groups},film {number} of pneumonia")
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    classes = [f"films/{number:03}.png,{('ill', 'well')[number % 2]},{('PA', 'AP')[number // 2 % 2]}" for number in range(40)]
+    (folder / "classes.csv").write_text("\n".join(["file,labels,view", *classes]) + "\n")
     page = (ROOT / "docs" / "labels.md").read_text(encoding="utf-8")
     (folder / "findings.json").write_text(re.findall(r"^```json\n(.*?)^```", page, re.M | re.S)[0])
 
@@ -136,7 +138,7 @@ def test_command_on_a_page_works(page, command, desk, monkeypatch):
     forced = (
         ["--force"] if words[:2] == ["bench", "frequency"] or (words[0] in ("ask", "embed") and "-o" in words) else []
     )
-    matched = ["--backend", "torch"] if "biomedclip" in words[1:3] or "films_index/" in words else []
+    matched = ["--backend", "torch"] if any("biomedclip" in word for word in words[1:3]) or "films_index/" in words else []
     done = CliRunner().invoke(app, [*words, *forced, *QUICK.get(words[0], []), *matched])
     wanted = next(
         (word for word in ("sam_study", "medsam", "retfound", "biomedclip", "plip") if word in words[1:2]), None
