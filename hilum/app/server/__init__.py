@@ -1,0 +1,1 @@
+"""The server: everything that hilum can do, by HTTP. One process, on loopback unless told otherwise."""

@@ -1,0 +1,157 @@
+"""The guard: who may ask at all. It stands before every route and reads nothing but the request's head and its length.
+
+Refused are a Host that is not the server's own name (DNS rebinding), a page of another origin, a missing or wrong
+token, and a body over the cap. Every answer carries headers that let a browser do nothing but show it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from http.cookies import SimpleCookie
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+
+from .problems import answered, said
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from .settings import Settings
+
+COOKIE, QUERY = "hilum_token", "token"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; worker-src 'self' blob:; "
+    "connect-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "x-hilum-notice": "research use only, not a medical device",
+}
+
+
+class _TooMuch(Exception):
+    """The body went over the cap while it was read."""
+
+
+class Guard:
+    """ASGI middleware. `open_paths` answer without a token: what a client must ask before it can send one."""
+
+    def __init__(self, application: ASGIApp, settings: Settings, open_paths: Iterable[str] = ()):
+        self.application, self.settings, self.open_paths = application, settings, frozenset(open_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the request through, or answers it."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.application(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, _dressed(send))
+            return
+        await self._through(scope, receive, _dressed(send))
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        host = headers.get("host", "")
+        if _name(host) not in self.settings.hosts:
+            return answered(said(403, "this server is not called so: use the address that it printed when it started."))
+        origin = headers.get("origin")
+        if origin is not None and not self._own(origin, host):
+            return answered(said(403, "a page of another origin may not use this server."))
+        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in SAFE:
+            return answered(said(403, "a page of another origin may not use this server."))
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self.settings.caps.body:
+            return self._too_large()
+        return self._unknown(scope, headers)
+
+    def _own(self, origin: str, host: str) -> bool:
+        """Whether the page was served by this very address."""
+        return urlsplit(origin).netloc.lower() == host.lower()
+
+    def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
+        token = self.settings.token
+        if token is None or scope["path"] in self.open_paths:
+            return None
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = dict(query).get(QUERY)
+        if given is not None and scope["method"] in ("GET", "HEAD") and _same(given, token):
+            return self._welcome(scope, [(key, value) for key, value in query if key != QUERY], token)
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        cookies = SimpleCookie(headers.get("cookie", ""))
+        kept = cookies[self.cookie].value if self.cookie in cookies else ""
+        if (kind.lower() == "bearer" and _same(bearer.strip(), token)) or _same(kept, token):
+            return None
+        detail = "this server wants its token: open the address that it printed, or send Authorization: Bearer TOKEN."
+        return answered(said(401, detail, title="A token is wanted"), {"WWW-Authenticate": "Bearer"})
+
+    @property
+    def cookie(self) -> str:
+        """Browsers do not tell ports apart: each server's cookie has a name of its own."""
+        return f"{COOKIE}_{self.settings.port}"
+
+    def _welcome(self, scope: Scope, query: list[tuple[str, str]], token: str) -> Response:
+        """The token leaves the address line and becomes a cookie that no script can read."""
+        path = "/" + scope["path"].lstrip("/\\")
+        response = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
+        response.set_cookie(self.cookie, token, httponly=True, samesite="strict", path="/")
+        return response
+
+    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count, begun = 0, False
+
+        async def counted() -> Message:
+            nonlocal count
+            message = await receive()
+            count += len(message.get("body", b""))
+            if count > self.settings.caps.body:
+                raise _TooMuch
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.application(scope, counted, noted)
+        except _TooMuch:
+            if not begun:
+                await self._too_large()(scope, receive, send)
+
+    def _too_large(self) -> Response:
+        most = self.settings.caps.body
+        return answered(said(413, f"a request has at most {most:,} bytes here (hilum serve --max-body)."))
+
+
+def _dressed(send: Send) -> Send:
+    async def dressed(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("cache-control", "no-store")
+        await send(message)
+
+    return dressed
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdigit() else host.lower()
+
+
+def _same(given: str, token: str) -> bool:
+    return secrets.compare_digest(given.encode(), token.encode())

@@ -1,0 +1,1 @@
+"""Our own JSON API, a file for each noun; other protocols mount their routers beside it."""
