@@ -107,7 +107,7 @@ def knowing(towers: Towers, pairs: Pairs) -> Tensor:
     facts = torch.from_numpy(np.stack([knowledge(each) for each in pairs.told]))
     image, text = towers.pictures(pairs.pixels), towers.texts(pairs.ids)
     enhanced = knowledge_noise(towers.scale() * image @ text.T, overlap(facts))
-    temperature = 1 / float(towers.scale())
+    temperature = 1 / float(towers.scale().detach())
     return enhanced + sum(knowledge_guidance(each, facts, temperature=temperature) for each in (image, text)) / 2
 
 
