@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from ..values.image import Image
 from ..values.prompts import Prompt
 from ..values.provenance import Provenance
 from .said import described
+
+if TYPE_CHECKING:
+    from ..backends.choose import Backend
 
 Seen = dict[str, Tensor]  # what a system remembers of one plane or image: named tensors, so that it can be stored
 
@@ -47,6 +50,7 @@ class Looker(Protocol):
     tag: str
     weights_sha256: str | None
     device: torch.device
+    backend: Backend | None
 
     @property
     def executed(self) -> Executed:
@@ -81,6 +85,12 @@ class Look:
     def ask(self, *prompts: Prompt) -> Answer:
         """The answer to the prompts; which capability answers is decided by the last one."""
         return self._ask(self, prompts)
+
+    @property
+    def bytes(self) -> int:
+        """What is kept in memory of what was seen and prepared."""
+        features = [*self._seen.values(), *self._whole.values()]
+        return sum(map(_bytes, features)) + sum(image.array.nbytes for image in self._prepared.values())
 
     def prepared(self, number: int = 0) -> Image:
         """Image `number` brought to the system's input contract, once."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 from fastapi import APIRouter, FastAPI
+from starlette.staticfiles import StaticFiles
 
 from ...values.notice import SENTENCE
 from . import problems
@@ -23,6 +25,7 @@ class Spoken(Protocol):
     OPEN_PATHS: tuple[str, ...]
 
 
+WEB = Path(__file__).parents[1] / "web"  # the page's files
 OWN = (systems.router, images.router, sessions.router, saving.router, jobs.router)
 PROTOCOLS: tuple[Spoken, ...] = ()  # modules of routes/ that speak what other programs' clients speak
 
@@ -55,5 +58,7 @@ def application(house: House) -> FastAPI:
     for protocol in PROTOCOLS:
         made.include_router(protocol.router)
         open_paths += protocol.OPEN_PATHS
+    if (WEB / "index.html").is_file():
+        made.mount("/", StaticFiles(directory=WEB, html=True), name="page")
     made.add_middleware(Guard, settings=house.settings, open_paths=tuple(open_paths))
     return made

@@ -7,15 +7,17 @@ token, and a body over the cap. Every answer carries headers that let a browser 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable
 from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 
-from .problems import answered, said
+from . import logged
+from .problems import answered, problem, said
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 COOKIE, QUERY = "hilum_token", "token"
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self'; script-src 'self'; worker-src 'self' blob:; "
     "connect-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -55,12 +56,14 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.application(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        headers, sent = Headers(scope=scope), _Sent(send)
+        begun = time.perf_counter()
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await refusal(scope, receive, _dressed(send))
-            return
-        await self._through(scope, receive, _dressed(send))
+            await refusal(scope, receive, sent)
+        else:
+            await self._through(scope, receive, sent, self._most(headers))
+        logged.request(scope, sent.status, time.perf_counter() - begun)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
@@ -69,11 +72,11 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and not self._own(origin, host):
             return answered(said(403, "a page of another origin may not use this server."))
-        if headers.get("sec-fetch-site") == "cross-site" and scope["method"] not in SAFE:
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             return answered(said(403, "a page of another origin may not use this server."))
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.settings.caps.body:
-            return self._too_large()
+        if not (length.isascii() and length.isdigit()) or int(length) > self._most(headers):
+            return _too_large(self._most(headers))
         return self._unknown(scope, headers)
 
     def _own(self, origin: str, host: str) -> bool:
@@ -108,43 +111,52 @@ class Guard:
         response.set_cookie(self.cookie, token, httponly=True, samesite="strict", path="/")
         return response
 
-    async def _through(self, scope: Scope, receive: Receive, send: Send) -> None:
-        count, begun = 0, False
+    def _most(self, headers: Headers) -> int:
+        """How large a body may be: files are written to disk as they come, JSON is held in memory."""
+        kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        caps = self.settings.caps
+        return caps.json if kind.endswith("json") else caps.body
+
+    async def _through(self, scope: Scope, receive: Receive, sent: _Sent, most: int) -> None:
+        count = 0
 
         async def counted() -> Message:
             nonlocal count
             message = await receive()
             count += len(message.get("body", b""))
-            if count > self.settings.caps.body:
+            if count > most:
                 raise _TooMuch
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
         try:
-            await self.application(scope, counted, noted)
+            await self.application(scope, counted, sent)
         except _TooMuch:
-            if not begun:
-                await self._too_large()(scope, receive, send)
+            if not sent.status:
+                await _too_large(most)(scope, receive, sent)
+        except Exception as error:  # whatever it is, its text stays out of the answer and of the log
+            logged.broken(error)
+            if not sent.status:
+                await answered(problem(error))(scope, receive, sent)
 
-    def _too_large(self) -> Response:
-        most = self.settings.caps.body
-        return answered(said(413, f"a request has at most {most:,} bytes here (hilum serve --max-body)."))
 
+class _Sent:
+    """Sends, with headers that let a browser do nothing but show it; knows the status once it is on its way."""
 
-def _dressed(send: Send) -> Send:
-    async def dressed(message: Any) -> None:
+    def __init__(self, send: Send):
+        self.send, self.status = send, 0
+
+    async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.status = message["status"]
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("cache-control", "no-store")
-        await send(message)
+        await self.send(message)
 
-    return dressed
+
+def _too_large(most: int) -> Response:
+    return answered(said(413, f"a request like this has at most {most:,} bytes here."))
 
 
 def _name(host: str) -> str:

@@ -82,7 +82,6 @@ def install(application: FastAPI) -> None:
     application.add_exception_handler(RequestValidationError, _invalid)
     application.add_exception_handler(HTTPException, _http)
     application.add_exception_handler(HilumError, _known)
-    application.add_exception_handler(Exception, _known)
 
 
 async def _known(request: Request, error: Exception) -> Response:

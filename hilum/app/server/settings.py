@@ -15,6 +15,7 @@ class Caps:
     """What is refused before it costs anything, and what is kept at most."""
 
     body: int = 1 << 30  # bytes of one request
+    json: int = 64 << 20  # bytes of one that is held in memory
     files: int = 5_000  # of one upload
     voxels: int = 400_000_000  # of one image, before it is decoded
     decoded: int = 4 << 30  # bytes of one image's values

@@ -32,7 +32,7 @@ def starts(folder: Path) -> Iterator[Start]:
     opened: list[TestClient] = []
 
     def start(state: str = "state", caps: Caps | None = None, **given: Any) -> TestClient:
-        settings = Settings(state=folder / state, caps=caps or Caps(), **given)
+        settings = Settings(state=folder / state, caps=caps or Caps(), **{"backend": "torch", **given})
         client = TestClient(application(House(settings)), base_url=ADDRESS, raise_server_exceptions=False)
         opened.append(client.__enter__())
         return client

@@ -1,0 +1,30 @@
+"""The server's log: one line for each request, with the address's pattern instead of what was filled in."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..outcome import unexpected
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+LOG = logging.getLogger("hilum.server")
+
+
+def request(scope: Scope, status: int, seconds: float) -> None:
+    """POST /api/sessions/{id}/prompts 200 31 ms: no id, no query, nothing that a client wrote."""
+    route = scope.get("route")
+    pattern = route.path if route is not None and route.path else "(no address of ours)"
+    LOG.info("%s %s %d %.0f ms", _method(scope), pattern, status, seconds * 1000)
+
+
+def broken(error: BaseException) -> None:
+    """An error that nobody foresaw: its kind and place, never its text."""
+    LOG.error("%s", unexpected(error))
+
+
+def _method(scope: Scope) -> str:
+    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return scope["method"] if scope["method"] in known else "(another method)"
