@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..values.notice import SENTENCE
-from . import bench_commands, data_commands, weights_commands
+from . import audit_commands, bench_commands, data_commands, weights_commands
 from .adapt import AdaptOptions, adapt
 from .ask_options import AskOptions
 from .calibrate import CalibrateOptions, calibrate
@@ -24,6 +24,7 @@ from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
 from .outcome import DEBUG, Told, unexpected
 from .probe import ProbeOptions, probe
+from .serve import OpenOptions, ServeOptions, open_, serve
 
 app = typer.Typer(name="hilum", cls=Told, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -44,6 +45,8 @@ def ask(given: AskOptions, said: Said) -> None:
 
 
 app.command("ask", cls=Ordered)(taking(AskOptions)(ask))
+app.command("open")(taking(OpenOptions)(open_))
+app.command("serve")(taking(ServeOptions)(serve))
 app.command("embed")(taking(EmbedOptions)(embed))
 app.command("find")(taking(FindOptions)(find))
 app.command("list")(taking(ListOptions)(listing))
@@ -58,6 +61,7 @@ app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")
 app.add_typer(data_commands.app, name="data")
+app.add_typer(audit_commands.app, name="audit")
 
 
 def _version(wanted: bool) -> None:

@@ -80,6 +80,12 @@ def verify(path: Path) -> int:
     return count
 
 
+def last(path: Path) -> str:
+    """The seal of the last line: who keeps it elsewhere can tell later that nothing was cut off the end."""
+    found = [each for line in path.read_bytes().split(b"\n") if (each := _read(line)) is not None]
+    return str(found[-1]["hash"]) if found else FIRST
+
+
 def _hash(chained: dict[str, Any]) -> str:
     text = json.dumps(chained, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

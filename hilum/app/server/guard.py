@@ -67,8 +67,9 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
-        if _name(host) not in self.settings.hosts:
-            return answered(said(403, "this server is not called so: use the address that it printed when it started."))
+        if not self.settings.called(_name(host)):
+            detail = "this server is not called so: use the address that it printed, or start it with --name NAME."
+            return answered(said(403, detail))
         origin = headers.get("origin")
         if origin is not None and not self._own(origin, host):
             return answered(said(403, "a page of another origin may not use this server."))

@@ -19,6 +19,7 @@ from . import stored_image
 from .absent import Absent, Full
 from .decoding import Decoding
 from .ledger import Ledger
+from .sessions import forget
 from .settings import Settings
 
 GIVEN = "given"  # the folder of an upload's own files, under names of ours
@@ -102,9 +103,8 @@ class Images:
         """Forgets an image: its values, the files it came in, its sessions."""
         self._row(id)
         with self.ledger.writing():
-            for table in ("step", "answer"):
-                self.ledger.run(f"DELETE FROM {table} WHERE session IN (SELECT id FROM session WHERE image = ?)", (id,))
-            self.ledger.run("DELETE FROM session WHERE image = ?", (id,))
+            for row in self.ledger.all("SELECT id FROM session WHERE image = ?", (id,)):
+                forget(self.ledger, row["id"])
             self.ledger.run("DELETE FROM image WHERE id = ?", (id,))
         with self._turn:
             self._kept.pop(id, None)

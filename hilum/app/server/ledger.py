@@ -25,6 +25,7 @@ CREATE TABLE step (
   session TEXT NOT NULL, number INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (session, number));
 CREATE TABLE answer (id INTEGER PRIMARY KEY AUTOINCREMENT, session TEXT NOT NULL, content BLOB NOT NULL);
 CREATE INDEX answer_session ON answer (session);
+CREATE TABLE explanation (session TEXT PRIMARY KEY, told TEXT NOT NULL, content BLOB NOT NULL);
 CREATE TABLE job (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, lane TEXT NOT NULL, kind TEXT NOT NULL,
   spec TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, result TEXT, problem TEXT,

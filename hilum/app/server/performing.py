@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...values.errors import BadInput
 from . import spoken, viewed
 from .absent import Moved
+from .explaining import explain
 from .jobs import Job
 from .packed import pack
 from .runner import Listening, Perform
@@ -27,7 +28,7 @@ def performers(house: House) -> dict[str, Perform]:
     def bound(function: Callable[[House, Job, Listening], Any]) -> Perform:
         return lambda job, heard: function(house, job, heard)
 
-    kinds = {"say": _say, "labels": _labels, "all": _labels, "undo": _undo, "redo": _redo}
+    kinds = {"say": _say, "labels": _labels, "all": _labels, "undo": _undo, "redo": _redo, "explain": explain}
     return {kind: bound(function) for kind, function in {**kinds, "drop": _drop, "name": _name, "look": _look}.items()}
 
 

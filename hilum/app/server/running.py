@@ -39,7 +39,9 @@ async def _serve(house: House, listening: socket.socket, path: Path | None, read
         raise
     typer.echo(address(house.settings, image))
     if image is None:
-        screen.tell("paste this address into 3D Slicer (MONAI Label), OHIF or your program; Ctrl-C ends the server.")
+        screen.tell("put this address into 3D Slicer (MONAI Label), OHIF or your program; Ctrl-C ends the server.")
+        if house.settings.made_token:
+            screen.tell(f"its token: {house.settings.token}")
     config = uvicorn.Config(
         application(house), access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=5
     )
@@ -51,10 +53,8 @@ def address(settings: Settings, image: str | None = None) -> str:
     host = settings.host
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
-    host = f"[{host}]" if ":" in host else host
-    token = f"?token={settings.token}" if settings.token and settings.loopback else ""
-    place = f"#{image}" if image else ""
-    return f"http://{host}:{settings.port}/{token}{place}"
+    place = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/"
+    return place if image is None else f"{place}?token={settings.token}#{image}"
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +13,17 @@ import numpy as np
 
 from ...values.errors import BadInput
 from .answers import segmentation
+from .spoken import ANY
+from .spoken import prompts as spoken
 
 if TYPE_CHECKING:
     from ...values.answers import Segmentation
     from ...values.image import Image
+    from ...values.prompts import Prompt
     from .house import House
     from .sessions import Session
 
+PREVIEW = ".preview.png"  # the planes with the masks drawn in, for a person
 MEDIA = {
     ".nii.gz": "application/gzip",
     ".nii": "application/octet-stream",
@@ -25,6 +31,7 @@ MEDIA = {
     ".seg.nrrd": "application/octet-stream",
     ".dcm": "application/dicom",
     ".png": "image/png",
+    PREVIEW: "image/png",
     ".json": "application/json",
     ".npz": "application/octet-stream",
 }
@@ -32,11 +39,23 @@ MEDIA = {
 
 def written(house: House, session: Session, suffix: str) -> bytes:
     """The session's answer as a file of this suffix."""
+    from ...io.overlay import preview
     from ...io.write import write
 
+    if suffix == ".json" and session.step.scores is not None and not session.step.objects:
+        return json.dumps(session.step.scores, indent=2, ensure_ascii=False).encode()
     answer = segmentation(house, session)
     with tempfile.TemporaryDirectory(dir=house.settings.state) as folder:
-        return write(answer, Path(folder) / f"mask{suffix}").read_bytes()
+        path = Path(folder) / f"mask{suffix}"
+        if suffix == PREVIEW:
+            return preview(answer, path, prompts=_said(session, answer.image)).read_bytes()
+        return write(answer, path).read_bytes()
+
+
+def _said(session: Session, image: Image) -> list[Prompt]:
+    """The prompts of all objects, to be drawn beside their masks."""
+    said = [(each, [ANY.validate_python(one) for one in each.said]) for each in session.step.objects]
+    return [one for each, prompts in said for one in spoken(prompts, image, each.name)]
 
 
 def raw(answer: Segmentation) -> tuple[bytes, tuple[int, ...]]:
@@ -68,8 +87,6 @@ def volume(image: Image) -> bytes:
     header = header_for(image, values.shape[::-1])  # type: ignore[arg-type]
     header.set_data_dtype(values.dtype)
     header["cal_min"], header["cal_max"] = image.display.low, image.display.high
-    import io
-
     stream = io.BytesIO()
     header.write_to(stream)
     stream.write(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())

@@ -173,20 +173,14 @@ class Sessions:
     def end(self, id: str) -> None:
         """Forgets a session; its image stays."""
         self.get(id)
-        with self.ledger.writing():
-            for table in ("step", "answer"):
-                self.ledger.run(f"DELETE FROM {table} WHERE session = ?", (id,))
-            self.ledger.run("DELETE FROM session WHERE id = ?", (id,))
+        forget(self.ledger, id)
 
     def expire(self) -> list[str]:
         """Forgets the sessions that nobody used for as long as they are kept."""
         limit = time.time() - self.settings.keep
         gone = [row["id"] for row in self.ledger.all("SELECT id FROM session WHERE used < ?", (limit,))]
         for id in gone:
-            with self.ledger.writing():
-                for table in ("step", "answer"):
-                    self.ledger.run(f"DELETE FROM {table} WHERE session = ?", (id,))
-                self.ledger.run("DELETE FROM session WHERE id = ?", (id,))
+            forget(self.ledger, id)
         return gone
 
     def _room(self) -> None:
@@ -205,3 +199,12 @@ class Sessions:
         for row in self.ledger.all("SELECT id FROM answer WHERE session = ?", (id,)):
             if row["id"] not in used:
                 self.ledger.run("DELETE FROM answer WHERE id = ?", (row["id"],))
+
+
+def forget(ledger: Ledger, id: str) -> None:
+    """Takes away a session and all that belongs to it: steps, answers, an explanation, what its jobs said."""
+    with ledger.writing():
+        for table in ("step", "answer", "explanation"):
+            ledger.run(f"DELETE FROM {table} WHERE session = ?", (id,))
+        ledger.run("DELETE FROM job WHERE lane = ? AND state NOT IN ('queued', 'running')", (id,))
+        ledger.run("DELETE FROM session WHERE id = ?", (id,))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
 HOUR = 3600.0
+SHORTEST = 8  # characters of a token
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -42,6 +44,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None
+    made_token: bool = False  # nobody knows it yet: it is to be told
     names: tuple[str, ...] = ()  # further names under which the server may be called
     keep: float = 12 * HOUR  # seconds that an upload or session outlives its last use
     threads: int = 2  # asks that run at a time
@@ -52,6 +55,8 @@ class Settings:
     def __post_init__(self) -> None:
         from ...values.errors import BadInput
 
+        if self.token is not None and len(self.token) < SHORTEST:
+            raise BadInput(f"--token has at least {SHORTEST} characters; --token auto makes one.")
         if not self.loopback and not self.token:
             raise BadInput(
                 f"--host {self.host} lets other machines ask this one: give a --token that they must send "
@@ -68,8 +73,19 @@ class Settings:
         except ValueError:
             return False
 
+    def called(self, name: str) -> bool:
+        """Whether a request's Host header (without the port) means this server. A number is never a trick of DNS, so
+        where other machines may ask, any will do."""
+        if name in self.hosts:
+            return True
+        try:
+            return not self.loopback and ipaddress.ip_address(name.strip("[]")) is not None
+        except ValueError:
+            return False
+
     @property
     def hosts(self) -> frozenset[str]:
         """Names that a request's Host header may carry, without the port."""
         own = f"[{self.host}]" if ":" in self.host else self.host
-        return frozenset({*LOOPBACK_NAMES, own.lower(), *(name.lower() for name in self.names)})
+        names = self.names if self.loopback else (*self.names, socket.gethostname())
+        return frozenset({*LOOPBACK_NAMES, own.lower(), *(name.lower() for name in names)})

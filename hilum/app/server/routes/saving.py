@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 
 from ....values.errors import BadInput
 from ....values.notice import NOTICE
-from .. import pictures, saving
+from .. import explaining, pictures, saving
 from ..answers import segmentation
 from ..house import House, house_of
 from ..problems import RESPONSES
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/sessions/{id}", tags=["answers"], responses=RESP
 Here = Annotated[House, Depends(house_of)]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 Number = Annotated[int, Path(ge=1, le=10**6)]
-Suffix = Literal[".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".dcm", ".png", ".json", ".npz"]
+Suffix = Literal[".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".dcm", ".png", ".preview.png", ".json", ".npz"]
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "the file", "content": {media: {} for media in sorted(set(saving.MEDIA.values()))}}
 }
@@ -30,7 +30,7 @@ async def save(id: Id, house: Here, suffix: Annotated[Suffix, Query(alias="as")]
     session = house.sessions.get(id)
     content = await house.errand(saving.written, house, session, suffix)
     house.audit.note("saved", session=id, suffix=suffix, bytes=len(content))
-    headers = {"Content-Disposition": f'attachment; filename="mask{suffix}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{"scores" if session.step.scores else "mask"}{suffix}"'}
     return Response(content, media_type=saving.MEDIA[suffix], headers=headers)
 
 
@@ -74,3 +74,12 @@ async def layer(
         return pictures.heat(answer.image, answer.uncertainty.max(axis=0), axis, index)
 
     return Response(await house.errand(drawn), media_type="image/png")
+
+
+@router.get("/explanation/{number}/planes/{axis}/{index}.png", response_class=Response, responses=PNG)
+async def explanation(
+    id: Id, number: Annotated[int, Path(ge=0, le=10**4)], axis: Axis, index: Index, house: Here
+) -> Response:
+    """One map of the last explanation on a plane, RGBA: hot and dense where it speaks for the name."""
+    content = await house.errand(explaining.picture, house, house.sessions.get(id), number, axis, index)
+    return Response(content, media_type="image/png")

@@ -65,6 +65,12 @@ class Labelling(Changing):
     labels: LabelsSaid | None = None
 
 
+class Explaining(Asked):
+    """The number of the object whose prompts are explained; none for the labels."""
+
+    object: Annotated[int, Field(ge=1, le=10**6)] | None = None
+
+
 class Naming(Changing):
     """Another name or colour of an object."""
 
@@ -147,6 +153,14 @@ async def undo(id: Id, house: Here, wait: Wait = 60.0, idempotency_key: Key = No
 async def redo(id: Id, house: Here, wait: Wait = 60.0, idempotency_key: Key = None) -> Response:
     """Goes one step forward again."""
     return await done(house, "redo", id, {}, wait, idempotency_key)
+
+
+@router.post("/{id}/explanation")
+async def explain(
+    id: Id, explaining: Explaining, house: Here, wait: Wait = 60.0, idempotency_key: Key = None
+) -> Response:
+    """Where an answer comes from: maps in the order of the names, to be had as layers of planes."""
+    return await done(house, "explain", id, explaining.model_dump(), wait, idempotency_key)
 
 
 @router.patch("/{id}/objects/{number}")
