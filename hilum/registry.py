@@ -1,21 +1,18 @@
-"""Registry: names -> cards -> modules. It reads the folder of systems and the entry points; a new system edits nothing.
-
-An entry point of the group `hilum.systems` names a module; its card is the .toml file beside that module.
-"""
+"""Registry: names -> cards -> modules. It reads the folder of systems and the plug-ins; a new system edits nothing."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
+import inspect
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
+from . import plugins
 from .values.card import Card, card_from
 from .values.errors import BadInput, Failed, UnknownSystem, UnsupportedPrompt
 
@@ -23,21 +20,37 @@ if TYPE_CHECKING:
     from .capabilities.system import System
     from .weights.store import Weights
 
-GROUP = "hilum.systems"
 FOLDER = Path(__file__).parent / "systems"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A system that is there: its card, and the module that holds its class (not imported yet)."""
+    """A system that is there: its card, the module that holds its class (not imported yet), a plug-in's package."""
 
     card: Card
     module: str
+    package: str = ""
 
     def system_class(self) -> type[System]:
-        """The class; this imports the module, and with it torch."""
-        found: type[System] = importlib.import_module(self.module).SYSTEM
-        return found
+        """The class; this imports the module, and with it torch. What is wrong with either is a sentence."""
+        try:
+            module = importlib.import_module(self.module)
+        except (Exception, SystemExit) as error:  # a plug-in's module may raise anything
+            why = str(error) or "without a word"
+            kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+            raise Failed(f"the module of {self.card.name} cannot be imported: {kind}{why}") from error
+        found = vars(module).get("SYSTEM")
+        self._check(found)
+        return cast("type[System]", found)
+
+    def _check(self, found: object) -> None:
+        from .capabilities.system import System
+
+        if not (isinstance(found, type) and issubclass(found, System)):
+            raise Failed(f"the module {self.module} has no system: wanted SYSTEM = its class, a hilum System")
+        if inspect.isabstract(found):
+            lacks = ", ".join(sorted(found.__abstractmethods__))
+            raise Failed(f"the class of {self.card.name} is not finished: it lacks {lacks}")
 
     def tiny(self, seed: int = 0) -> System:
         """The system's smallest honest instance, with random weights."""
@@ -64,32 +77,34 @@ class Trained(Protocol):
 def _found() -> tuple[dict[str, Entry], dict[str, str]]:
     """Entries by name, and what was broken (where -> the sentence that says why)."""
     entries: dict[str, Entry] = {}
-    broken: dict[str, str] = {}
+    installed, broken = plugins.found()
     for path in sorted(FOLDER.glob("*.toml")):
-        _add(entries, broken, path, f"{__package__}.systems.{path.stem}")
-    for point in entry_points(group=GROUP):
-        try:
-            spec = importlib.util.find_spec(point.value)
-        except (ImportError, ValueError) as error:
-            broken[point.name] = f"the module {point.value} cannot be found: {error}"
-            continue
-        if spec is None or spec.origin is None:
-            broken[point.name] = f"the module {point.value} cannot be found"
-            continue
-        _add(entries, broken, Path(spec.origin).with_suffix(".toml"), point.value)
+        _add(entries, broken, plugins.Plugin(f"{__package__}.systems.{path.stem}", path, ""))
+    for plugin in installed:
+        _add(entries, broken, plugin)
     return entries, broken
 
 
-def _add(entries: dict[str, Entry], broken: dict[str, str], path: Path, module: str) -> None:
+def _add(entries: dict[str, Entry], broken: dict[str, str], found: plugins.Plugin) -> None:
+    file = found.card
     try:
-        card = card_from(tomllib.loads(path.read_text(encoding="utf-8")))
+        card = card_from(tomllib.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        broken[found.module] = f"its card {file.name} is missing beside the module: does the package's build take it?"
+        return
     except (OSError, ValueError) as error:  # TOMLDecodeError is a ValueError
-        broken[module] = f"{path.name}: {error}"
+        broken[found.module] = f"{file.name}: {error}"
         return
     if card.name in entries:
-        broken[module] = f"{path.name}: the name {card.name} is taken by {entries[card.name].module}"
+        owner = entries[card.name].package or "hilum itself"
+        broken[found.module] = f"{file.name}: the name {card.name} is taken by {owner}; give the card another name"
     else:
-        entries[card.name] = Entry(card, module)
+        entries[card.name] = Entry(card, found.module, found.package)
+
+
+def installed() -> dict[str, Entry]:
+    """The plug-ins by name, whose cards were read; their modules are not imported yet."""
+    return {name: entry for name, entry in _found()[0].items() if entry.package}
 
 
 def broken() -> dict[str, str]:
@@ -188,10 +203,13 @@ def load(
             load(asked(name, over), weights=weights, device=device, backend=backend) if isinstance(over, str) else over
         )
         return _asking(name).over(inner)
-    found = _class(find(name))
+    found = find(name).system_class()
     if weights is not None and Path(weights).suffix and isinstance(found, Trained):
         return found.trained(Path(weights)).placed(device, backend)
-    return found.open(weights_of(name, weights), device=device, backend=backend)
+    ready = weights_of(name, weights)
+    if ready.tag not in found.configs:
+        raise Failed(f"the class of {card(name).name} has no sizes (configs) for its weights {ready.tag}")
+    return found.open(ready, device=device, backend=backend)
 
 
 def asked(name: str, over: str) -> str:
@@ -205,17 +223,10 @@ def asked(name: str, over: str) -> str:
 
 
 def _asking(name: str) -> Over:
-    found = _class(find(name))
+    found = find(name).system_class()
     if not isinstance(found, Over):
         raise BadInput(f"{card(name).name} answers by itself: it asks no other system, so name none for it to ask.")
     return found
-
-
-def _class(entry: Entry) -> type[System]:
-    try:
-        return entry.system_class()
-    except ImportError as error:
-        raise Failed(f"the module of {entry.card.name} cannot be imported: {error}") from error
 
 
 def _based(card: Card, weights: Weights) -> Weights:

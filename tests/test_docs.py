@@ -5,11 +5,17 @@ Lines run in one folder that holds small stand-ins of the files they name, with 
 
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+
+from dicomweb_server import serving
+from hilum.app.new_system import texts
+from plugged import lay, plugged
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,7 +46,7 @@ def lines() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Path:
+def desk(tmp_path_factory) -> Iterator[Path]:
     """A folder with a NIfTI scan, a DICOM series, pictures and labelled pairs, as the pages name them."""
     import nibabel
     from PIL import Image
@@ -68,9 +74,13 @@ def desk(tmp_path_factory) -> Path:
     (folder / "my_cases").symlink_to(folder / "pairs", target_is_directory=True)
     for name in ("ill", "well"):
         (folder / "classes" / name).mkdir(parents=True)
+    lay(folder / "site", "bright_region", texts("bright_region"))
     _films(folder)
     _matcher(folder / "weights")
-    return folder
+    ct_series(folder / "pacs", StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4")
+    with serving(folder / "pacs") as archive:
+        (folder / "pacs_host").write_text(archive.host)
+        yield folder
 
 
 def _films(folder: Path) -> None:
@@ -85,7 +95,9 @@ def _films(folder: Path) -> None:
         groups = f"{number // 2},{('PA', 'AP')[number % 2]},{'FM'[number // 2 % 2]},{40 + number}"
         lines.append(f"films/{number:03}.png,{truth},{groups},film {number} of pneumonia")
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
-    classes = [f"films/{number:03}.png,{('ill', 'well')[number % 2]},{('PA', 'AP')[number // 2 % 2]}" for number in range(40)]
+    classes = [
+        f"films/{number:03}.png,{('ill', 'well')[number % 2]},{('PA', 'AP')[number // 2 % 2]}" for number in range(40)
+    ]
     (folder / "classes.csv").write_text("\n".join(["file,labels,view", *classes]) + "\n")
     page = (ROOT / "docs" / "labels.md").read_text(encoding="utf-8")
     (folder / "findings.json").write_text(re.findall(r"^```json\n(.*?)^```", page, re.M | re.S)[0])
@@ -128,7 +140,7 @@ def test_command_on_a_page_works(page, command, desk, monkeypatch):
     from hilum.app.cli import app
     from hilum.weights import store
 
-    words = shlex.split(command)[1:]
+    words = shlex.split(command.replace("127.0.0.1:8042", (desk / "pacs_host").read_text()))[1:]
     for word, reason in NOT_RUN.items():
         if word in words[:2]:
             pytest.skip(reason)
@@ -138,8 +150,12 @@ def test_command_on_a_page_works(page, command, desk, monkeypatch):
     forced = (
         ["--force"] if words[:2] == ["bench", "frequency"] or (words[0] in ("ask", "embed") and "-o" in words) else []
     )
-    matched = ["--backend", "torch"] if any("biomedclip" in word for word in words[1:3]) or "films_index/" in words else []
-    done = CliRunner().invoke(app, [*words, *forced, *QUICK.get(words[0], []), *matched])
+    matched = (
+        ["--backend", "torch"] if any("biomedclip" in word for word in words[1:3]) or "films_index/" in words else []
+    )
+    added = plugged(desk / "site") if "bright_region" in words[1:] and words[0] != "new-system" else nullcontext()
+    with added:
+        done = CliRunner().invoke(app, [*words, *forced, *QUICK.get(words[0], []), *matched])
     wanted = next(
         (word for word in ("sam_study", "medsam", "retfound", "biomedclip", "plip") if word in words[1:2]), None
     )
@@ -154,3 +170,10 @@ def test_links_lead_to_files():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_files_on_the_page_of_systems_are_those_that_are_written():
+    page = (ROOT / "docs" / "add-a-system.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```(?:toml|python)\n(.*?)^```", page, re.M | re.S)
+    written = texts("bright_region")
+    assert shown == [written[name] for name in ("pyproject.toml", "bright_region.toml", "bright_region.py")]

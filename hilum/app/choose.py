@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import registry
+from ..values import progress
 from ..values.contract import ANY
 from ..values.errors import BadInput, Failed
 from ..weights import store
@@ -33,7 +34,7 @@ def best(kinds: tuple[str, ...], modality: str | None) -> Choice:
     there = [card for card in fitting if store.available(card)]
     if not there:
         raise _nobody(kinds, modality, fitting or able)
-    chosen = min(there, key=lambda card: _order(card, kinds, modality))
+    chosen = _usable(sorted(there, key=lambda card: _order(card, kinds, modality)))
     asked = " and ".join(kinds) or "no prompt"
     tag = store.available(chosen)[0]
     place = "in the package" if tag in store.shipped(chosen) else "on this machine"
@@ -51,10 +52,25 @@ def fits(card: Card, modality: str | None) -> bool:
     return modality is None or ANY in card.modalities or modality in card.modalities
 
 
-def _order(card: Card, kinds: tuple[str, ...], modality: str | None) -> tuple[bool, bool, bool, str]:
-    """What comes first: the house's own for places in an image, then who names the modality, then shipped, then A-Z."""
+def _usable(cards: list[Card]) -> Card:
+    """The first one, passing by plug-ins whose module is broken; the doctor says more about these."""
+    for card in cards:
+        entry = registry.find(card.name)
+        try:
+            if entry.package:
+                entry.system_class()
+            return card
+        except Failed as error:
+            progress.say(f"{card.name} is passed by: {error}.")
+    raise Failed("no system that could answer can be used, as told above; hilum doctor says what mends them.")
+
+
+def _order(card: Card, kinds: tuple[str, ...], modality: str | None) -> tuple[bool, bool, bool, bool, str]:
+    """What comes first: the house's own for places in an image, then who names the modality, then shipped, then what
+    is no plug-in, then A-Z."""
     own = card.name == HOUSE and bool(set(kinds) & SPATIAL)
-    return not own, modality not in card.modalities, not store.shipped(card), card.name
+    added = bool(registry.find(card.name).package)
+    return not own, modality not in card.modalities, not store.shipped(card), added, card.name
 
 
 def _nobody(kinds: tuple[str, ...], modality: str | None, able: list[Card]) -> BadInput | Failed:

@@ -22,6 +22,7 @@ from .embed import EmbedOptions, embed
 from .find import FindOptions, find
 from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
+from .new_system import NewSystemOptions, new_system
 from .outcome import DEBUG, Told, unexpected
 from .probe import ProbeOptions, probe
 from .serve import OpenOptions, ServeOptions, open_, serve
@@ -45,8 +46,6 @@ def ask(given: AskOptions, said: Said) -> None:
 
 
 app.command("ask", cls=Ordered)(taking(AskOptions)(ask))
-app.command("open")(taking(OpenOptions)(open_))
-app.command("serve")(taking(ServeOptions)(serve))
 app.command("embed")(taking(EmbedOptions)(embed))
 app.command("find")(taking(FindOptions)(find))
 app.command("list")(taking(ListOptions)(listing))
@@ -57,6 +56,9 @@ app.command("adapt")(taking(AdaptOptions)(adapt))
 app.command("probe")(taking(ProbeOptions)(probe))
 app.command("compare")(taking(CompareOptions)(compare))
 app.command("calibrate")(taking(CalibrateOptions)(calibrate))
+app.command("new-system")(taking(NewSystemOptions)(new_system))
+app.command("serve")(taking(ServeOptions)(serve))
+app.command("open")(taking(OpenOptions)(open_))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")

@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+from ..values.errors import Failed
+
+if TYPE_CHECKING:
+    from ..registry import Entry
 
 State = Literal["ok", "absent", "broken"]
 
@@ -162,11 +167,25 @@ def weights() -> Iterator[Finding]:
 
 
 def plugins() -> Iterator[Finding]:
-    """Systems whose card or module cannot be read."""
+    """Systems of other packages: whether their card can be read, their module imported, their class used."""
     from .. import registry
 
+    for name, entry in registry.installed().items():
+        wrong = _unusable(entry)
+        mend = f"mend {entry.module}, or uninstall the package it comes with ({entry.package})" if wrong else ""
+        yield Finding(f"plug-in {name}", "broken" if wrong else "ok", wrong or f"{entry.package}, {entry.module}", mend)
     for where, sentence in registry.broken().items():
-        yield Finding(f"plug-in {where}", "broken", sentence, "mend its card, or uninstall the package it comes with")
+        yield Finding(f"plug-in {where}", "broken", sentence, "mend it, or uninstall the package it comes with")
+
+
+def _unusable(entry: Entry) -> str:
+    """What is wrong with a plug-in's class, if anything is."""
+    try:
+        found = entry.system_class()
+    except Failed as error:
+        return str(error)
+    without = [each.tag for each in entry.card.weights if each.tag not in found.configs]
+    return f"its class has no sizes (configs) for its weights {', '.join(without)}" if without else ""
 
 
 def folders() -> Iterator[Finding]:

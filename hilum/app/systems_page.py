@@ -22,8 +22,8 @@ STATUS = {
 
 
 def page() -> str:
-    """Markdown, family by family."""
-    cards = [registry.card(name) for name in registry.names()]
+    """Markdown, family by family; plug-ins have pages of their own."""
+    cards = [registry.card(name) for name in registry.names() if name not in registry.installed()]
     parts = [_family(family, [card for card in cards if card.family == family]) for family in FAMILIES]
     return "\n".join([HEAD, *filter(None, parts)])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..values.errors import BadInput
+from ..values.errors import BadInput, Failed
 from . import screen, table
 
 if TYPE_CHECKING:
@@ -106,9 +106,10 @@ def verify(
 def candidates() -> list[Candidate]:
     """All tags of all cards as what a file may be. Their layouts are made, and their modules imported, when asked."""
     from .. import registry
+    from ..weights.store import RULE
 
     cards = [registry.card(name) for name in registry.names()]
-    return [_candidate(card.name, entry) for card in cards for entry in card.weights]
+    return [_candidate(card.name, each) for card in cards for each in card.weights if not each.file.endswith(RULE)]
 
 
 def _candidate(system: str, entry: WeightsEntry) -> Candidate:
@@ -139,7 +140,14 @@ def _spelling(system: str) -> Table:
 def _layout(system: str, tag: str) -> dict[str, tuple[int, ...]]:
     from .. import registry
 
-    return registry.find(system).system_class().layout(tag)
+    entry = registry.find(system)
+    found = entry.system_class()
+    try:
+        return found.layout(tag)
+    except Exception as error:  # a plug-in's class may raise anything
+        if not entry.package:
+            raise
+        raise Failed(f"the sizes of {system}.{tag} cannot be known: {type(error).__name__}: {error}") from error
 
 
 def _published(name: str) -> tuple[str, WeightsEntry]:

@@ -23,6 +23,7 @@ from ..values.prompts import Prompt
 from ..weights import companions
 from ..weights.hollow import Hollow
 from ..weights.rename import Table, fill
+from ..weights.store import RULE
 from .adapted import Overlay
 from .ask import ahead, answer
 from .look import Executed, Look
@@ -131,7 +132,7 @@ class System(ABC):
 
         with Hollow():
             network = cls.build(cls.configs[weights.tag])
-        upstream: Mapping[str, Tensor] = load_file(weights.path)
+        upstream: Mapping[str, Tensor] = {} if weights.path.suffix == RULE else load_file(weights.path)
         if weights.base is not None:
             base = load_file(weights.base.path)
             upstream = cast(type[Completed], cls).completed(cls.configs[weights.tag], upstream, base)

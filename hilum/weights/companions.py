@@ -46,7 +46,8 @@ def absent(card: Card, tag: str, name: str) -> str:
     """What is missing, where it is published, and how it comes here."""
     entry = card.entry(tag)
     if entry is None or entry.shipped:
-        return f"{name} of {card.name}.{tag} is not in this installation: install hilum again"
+        owner = f"the package of {entry.module}" if entry and entry.module else "hilum"
+        return f"{name} of {card.name}.{tag} is not in this installation: install {owner} again"
     source = entry.beside[name]
     pull = f"`hilum weights pull {card.name}.{tag}`, or " if source.startswith("hf:") and store.direct(entry) else ""
     return (

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import ClassVar, Protocol, runtime_checkable
 
 from hilum.values import progress
-from hilum.values.errors import BadInput, MissingExtra
+from hilum.values.errors import BadInput, Failed
 from hilum.weights.rename import Table
 from hilum.weights.tensor_file import Shapes
 
@@ -178,7 +178,7 @@ def _fits(candidates: Iterable[Candidate], given: Shapes) -> Iterator[Fit]:
     for candidate in candidates:
         try:
             yield fit(candidate, given)
-        except (ImportError, MissingExtra) as error:
+        except (ImportError, Failed) as error:
             progress.say(f"not compared with {candidate.name}: {error}")
 
 

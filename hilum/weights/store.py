@@ -14,18 +14,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hilum.io.module_file import module_file
 from hilum.values.card import Card, WeightsEntry
 from hilum.values.errors import BadInput, Failed, WeightsUnavailable
 
 POCKET = Path(__file__).parent / "pocket"
 HUB = "https://huggingface.co"
-SUFFIX = ".safetensors"
+SUFFIX, RULE = ".safetensors", ".py"  # a rule's file is its module: nothing is loaded, its hash says which rule it is
 MODEL, RECORD = f"model{SUFFIX}", "record.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One safetensors file under a tag, with the upstream's tensor names, and its `sha256`.
+    """One safetensors file under a tag, with the upstream's tensor names, and its `sha256`; or the module of a rule.
 
     `base` are the weights that the file builds on, where it does not hold the whole network; `adapter` is the folder of
     an adaptation to lay over them. Then `sha256` names all of the files, joined by +.
@@ -148,11 +149,16 @@ def adapted(folder: Path, base: Weights) -> Weights:
 
 
 def shipped(card: Card) -> dict[str, Path]:
-    """Files in the package itself, by tag: `<system>.<tag>.safetensors`, or `<system>.safetensors` alone."""
+    """Files in the package itself, by tag: `<system>.<tag>.safetensors`, or `<system>.safetensors` alone; and
+    those of the card that lie in the package of a plug-in."""
     own = next((entry.tag for entry in card.weights if entry.shipped), "pocket")
     found = {own: POCKET / f"{card.name}{SUFFIX}"} if (POCKET / f"{card.name}{SUFFIX}").is_file() else {}
     for path in sorted(POCKET.glob(f"{card.name}.*{SUFFIX}")):
         found[path.name.removeprefix(f"{card.name}.").removesuffix(SUFFIX)] = path
+    for entry in card.weights:
+        module = module_file(entry.module) if entry.module else None
+        if module is not None and module.with_name(entry.file).is_file():
+            found[entry.tag] = module.with_name(entry.file)
     return found
 
 
@@ -206,7 +212,8 @@ def _nothing(card: Card) -> str:
 def how_to_get(system: str, entry: WeightsEntry) -> str:
     """The command that gets a file, where it is published, and under which licence."""
     if entry.shipped:
-        return f"{entry.file} ships with the package and is missing; install hilum again."
+        owner = f"the package of {entry.module}" if entry.module else "hilum"
+        return f"{entry.file} ships with the package and is missing; install {owner} again."
     if entry.trained:
         return f"nobody publishes {entry.file}; train it, then `hilum weights import {entry.file}`."
     pull, load = f"`hilum weights pull {system}.{entry.tag}`", f"`hilum weights import {entry.file}`"

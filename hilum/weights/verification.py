@@ -69,6 +69,8 @@ def _hash(digest: str, promised: str, where: str) -> Check:
 
 
 def _tensors(path: Path, own: Candidate | None, kept: Record | None) -> list[Check]:
+    if path.suffix == store.RULE:
+        return [Check("a rule: its module is all there is, and nothing is loaded")]
     try:
         shapes = tensor_file.shapes(path)
     except BadInput as error:

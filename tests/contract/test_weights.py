@@ -12,6 +12,7 @@ from hilum.capabilities.trainable import Captioned, Paired, Sample, Trainable
 
 @pytest.mark.parametrize("name", ALL)
 def test_other_seed_other_weights(name):
+    excused(name, "weights")
     first, second = (registry.find(name).tiny(seed=seed).network.state_dict() for seed in (0, 1))
     assert any(not torch.equal(first[key], second[key]) for key in first)
 
@@ -34,6 +35,7 @@ def test_save_and_load_is_identity(name, tiny, tmp_path):
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_published_size_builds_on_the_meta_device(name):
+    excused(name, "weights")
     system_class = registry.find(name).system_class()
     for tag in system_class.configs:
         layout = system_class.layout(tag)
