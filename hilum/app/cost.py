@@ -43,7 +43,7 @@ class Cost:
             ("weights", ", ".join(weights)),
             (
                 "a look",
-                f"{_short(look.flops)}FLOP; {', '.join(seconds)} by OpenVINO (int8: of the weights only), "
+                f"{_short(look.flops)}FLOP; {', '.join(seconds)} by OpenVINO (int8: at most), "
                 "as predicted from measured products",
             ),
             ("peak memory", f"torch f32 {_gb(look.torch_peak_bytes)}; OpenVINO {', '.join(memory)}"),

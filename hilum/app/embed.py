@@ -46,7 +46,7 @@ class EmbedOptions:
         str | None, Option(metavar="X,Y,Z", help="Millimetres between voxels, where the files do not say.")
     ] = None
     device: Annotated[str, Option(metavar="auto|cpu|cuda", help="Where it runs.")] = "auto"
-    backend: Annotated[str, Option(metavar="auto|torch|openvino", help="What runs it.")] = "auto"
+    backend: Annotated[str, Option(metavar="auto|torch|openvino[:int8]", help="What runs it.")] = "auto"
     max_memory: Annotated[str | None, Option(metavar="8GB", help="Refuse what is predicted to need more.")] = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from hilum.values import progress
 from hilum.values.errors import BadInput, HilumError
 
 NAMES = ("auto", "torch", "openvino", "openvino:f32", "openvino:bf16", "openvino:int8")
+WORST = 0.1  # relative error of int8 products from which it is advised against: cosines of 0.995
 SMALL = 2e9  # FLOPs of a pass below which compiling costs more than it brings: a first answer must come at once
 
 
@@ -92,6 +94,36 @@ class Auto:
         self.notes = (*self.notes, sentence)
 
 
+@dataclass(slots=True)
+class Compared:
+    """OpenVINO in a precision that the user chose; how far it is from torch f32 is measured once, and said."""
+
+    inner: OpenVino
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def precision(self) -> str:
+        return self.inner.precision
+
+    def compile(self, module: nn.Module, shape: tuple[int, ...], *, key: str) -> Callable[[Tensor], Tensor]:
+        """The compiled pass, compared with torch's where this machine has not done so before."""
+        place = self.inner.place(module, shape, key=key)
+        run = self.inner.compiled(module, shape, place)
+        if (found := agreement.stored(place)) is None:
+            progress.say(f"measuring once how far {self.precision} is from torch here: two looks at a test picture")
+            reference = Torch(torch.device("cpu")).compile(module, shape, key=key)
+            found = agreement.measured(run, reference, shape, precision=self.precision)
+            with suppress(HilumError, OSError):  # where nothing can be kept it is measured again
+                agreement.store(found, place)
+        doubt = "" if found.error <= WORST else f", more than {WORST:.0%}: take another backend for these weights"
+        self.notes = tuple(dict.fromkeys((*self.notes, found.sentence + doubt)))
+        return run
+
+
 def _precisions() -> tuple[Precision, ...]:
     return tuple(dict.fromkeys((native(), "f32")))
 
@@ -115,4 +147,4 @@ def choose(name: str, device: torch.device) -> Backend:
     precision = {"": native, "f32": lambda: "f32", "bf16": lambda: "bf16", "int8": lambda: "int8"}[asked]()
     if precision == "bf16" and native() != "bf16":
         raise BadInput("this CPU has no bf16; choose openvino:f32, or auto.")
-    return OpenVino(precision)
+    return Compared(OpenVino(precision)) if precision == "int8" else OpenVino(precision)

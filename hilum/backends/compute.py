@@ -73,7 +73,9 @@ def _seconds(flops: int) -> dict[str, float]:
 
     own = native()
     rates = {precision: matrix_rate(precision, "openvino") for precision in ("f32", own)}
-    rates["int8"] = rates[own]  # int8 is how weights are kept; the products are made in the CPU's own precision
+    rates["int8"] = rates[
+        own
+    ]  # at most: its products are faster where the CPU has int8, by how much depends on their size
     return {precision: flops / (rate * 1e9 * EFFICIENCY) for precision, rate in rates.items()}
 
 

@@ -129,3 +129,25 @@ def test_the_test_picture_never_changes():
     picture = agreement.picture((1, 3, 64, 96))
     assert torch.equal(picture, agreement.picture((1, 3, 64, 96)))
     assert 0.3 < picture.std() < 3
+
+
+def test_int8_is_compared_with_torch_once_and_says_how_far_it_is(large, monkeypatch):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(256, 512), nn.GELU(), nn.Linear(512, 256)).eval()
+    first = choose.choose("openvino:int8", CPU)
+    run, given = first.compile(network, (8, 256), key=""), torch.randn(8, 256)
+    assert 0 < agreement.relative_error(run(given), network(given).detach()) < 0.03
+    assert (first.name, first.precision) == ("openvino", "int8")
+    assert first.notes[0].startswith("OpenVINO int8 differs from torch f32 by 0.0")
+    monkeypatch.setattr(agreement, "measured", refused)
+    second = choose.choose("openvino:int8", CPU)
+    second.compile(network, (8, 256), key="")
+    assert second.notes == first.notes
+
+
+def test_int8_that_is_far_from_torch_is_advised_against_and_still_runs(network, large, monkeypatch):
+    monkeypatch.setattr(agreement, "measured", lambda *_, **__: found(0.2))
+    backend = choose.choose("openvino:int8", CPU)
+    run = backend.compile(network, SHAPE, key="")
+    assert backend.notes[0].endswith("take another backend for these weights")
+    assert run(torch.ones(SHAPE)).shape == (4, 2)

@@ -112,6 +112,15 @@ def test_int8_keeps_weights_in_a_quarter_of_the_bytes_and_stays_near(monkeypatch
     assert 0 < relative_error(runs["int8"](given), runs["f32"](given)) < 0.02
 
 
+def test_a_row_of_int8_products_depends_on_no_other_row(monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(256, 512), torch.nn.GELU(), torch.nn.Linear(512, 256)).eval()
+    given, others = torch.randn(1, 256), 100 * torch.randn(7, 256)
+    monkeypatch.setenv("HILUM_CACHE", str(tmp_path))
+    run = OpenVino("int8").compile(network, (8, 256), key="")
+    assert torch.equal(run(torch.cat([given, others]))[0], run(torch.cat([torch.zeros(7, 256), given]))[7])
+
+
 def test_a_module_that_cannot_be_exported_is_refused_in_a_sentence():
     class Doubtful(torch.nn.Module):
         def forward(self, x):
