@@ -1,7 +1,5 @@
 """`hilum serve` and `hilum open`: a server on this machine, for programs and for a person's browser."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import tempfile

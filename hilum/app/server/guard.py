@@ -109,7 +109,7 @@ class Guard:
         """The token leaves the address line and becomes a cookie that no script can read."""
         path = "/" + scope["path"].lstrip("/\\")
         response = RedirectResponse(path + (f"?{urlencode(query)}" if query else ""), 303)
-        response.set_cookie(self.cookie, token, httponly=True, samesite="strict", path="/")
+        response.set_cookie(self.cookie, token, httponly=True, samesite="lax", path="/")
         return response
 
     def _most(self, headers: Headers) -> int:
