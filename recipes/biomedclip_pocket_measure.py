@@ -166,6 +166,7 @@ def opacity(pocket: Pocket, train: list[Known], test: list[Known]) -> list[Line]
         ZERO: seen @ (claim - denial),
         PROBE: probed(pocket.vectors(train), [str(sick(each)) for each in train], seen)[:, 1],
         "biomedclip.pocket in int8, zero-shot": unit(int8(pocket, train, test)).numpy() @ (claim - denial),
+        "biomedclip.pocket by openvino:int8, zero-shot": unit(by_door(pocket, test)).numpy() @ (claim - denial),
     } | {by: scores[:, 1] for by, scores in rivalling(train, test, lambda each: str(sick(each))).items()}
 
     def within(view: str) -> Measure:
@@ -199,7 +200,16 @@ def int8(pocket: Pocket, train: list[Known], test: list[Known]) -> torch.Tensor:
     """Vectors by int8 products, calibrated on films of the training."""
     module, shape = pocket.system.costly()
     rows = tuple(pocket.pixels(train[:128]).split(1))
-    run, given = Int8(rows).compile(module, (8, *shape[1:]), key=""), pocket.pixels(test)
+    return in_eights(Int8(rows).compile(module, (8, *shape[1:]), key=""), pocket.pixels(test))
+
+
+def by_door(pocket: Pocket, test: list[Known]) -> torch.Tensor:
+    """Vectors as `--backend openvino:int8` makes them, which is calibrated on nothing."""
+    return in_eights(pocket.system.placed("cpu", "openvino:int8").run, pocket.pixels(test))
+
+
+def in_eights(run: Callable[[torch.Tensor], torch.Tensor], given: torch.Tensor) -> torch.Tensor:
+    """All rows by batches of eight, the last one filled."""
     filled = torch.cat([given, given[: -len(given) % 8]])
     return torch.cat([run(part) for part in filled.split(8)])[: len(given)]
 

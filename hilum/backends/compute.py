@@ -73,9 +73,7 @@ def _seconds(flops: int) -> dict[str, float]:
 
     own = native()
     rates = {precision: matrix_rate(precision, "openvino") for precision in ("f32", own)}
-    rates["int8"] = rates[
-        own
-    ]  # at most: its products are faster where the CPU has int8, by how much depends on their size
+    rates["int8"] = rates[own]  # at most: its products are faster where the CPU has int8
     return {precision: flops / (rate * 1e9 * EFFICIENCY) for precision, rate in rates.items()}
 
 

@@ -1,13 +1,15 @@
 """`python -m hilum.bench.tower_speed`: pictures a second through a ViT-B/16 tower, files to vectors, side by side.
 
 The loop that users write today (open_clip, f32, one picture after the other), `hilum embed`'s own way (threads that
-read, OpenVINO in the CPU's precision, batches), and an int8 graph (nncf, calibrated on the pictures). All in turns, in
-one run, weights at random at the published size: speed does not depend on them. What int8 does to label scores is
-measured with the pocket weights, by recipes/biomedclip_pocket_measure.py.
+read, OpenVINO in the CPU's precision, batches), the same by `--backend openvino:int8`, and, where nncf is installed, an
+int8 graph that is calibrated on the pictures. All in turns, in one run, weights at random at the published size: speed
+does not depend on them. What int8 does to label scores is measured with the pocket weights, by
+recipes/biomedclip_pocket_measure.py.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,14 +125,16 @@ def measured(folder: Path, turns: int, few: int, many: int) -> list[str]:
     from ..systems.biomedclip import BiomedClip
 
     files, system = pictures(folder, many), BiomedClip.seeded(BiomedClip.configs["vit_b_16"], 0)
-    rows = tuple(system.pixels(system.prepare(read(file))) for file in files[:64])
     backend = OpenVino(native())
     works = {
         "open_clip, f32, one by one": loop(files[:few]),
         f"hilum embed, OpenVINO {native()}": ours(system, backend, files),
-        "int8, calibrated": ours(system, Int8(rows), files),
+        "hilum embed, openvino:int8": ours(system, OpenVino("int8"), files),
     }
-    counts = dict(zip(works, (few, many, many), strict=True))
+    if importlib.util.find_spec("nncf"):
+        rows = tuple(system.pixels(system.prepare(read(file))) for file in files[:64])
+        works["int8, calibrated by nncf"] = ours(system, Int8(rows), files)
+    counts = dict(zip(works, (few, *(many,) * (len(works) - 1)), strict=True))
     found = in_turns(works, counts, turns)
     first = next(iter(found.values()))
     reached, best = encoder_rate(system, backend)
