@@ -11,11 +11,12 @@ STAMP := $(VENV)/.hilum
 
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help demo test check bench-speed bench-segment bench-towers objective-study clean
+.PHONY: help demo test test-clients check bench-speed bench-segment bench-towers objective-study clean
 
 help:
 	@echo "make demo           install, then segment real images with the embedded model; ends with one contact sheet"
 	@echo "make test           install, then run all tests"
+	@echo "make test-clients   install what can be installed of Orthanc, Chromium and other unmodified clients, then run their tests"
 	@echo "make check          ruff, mypy, import floors, tests"
 	@echo "make bench-speed    ratios of speed from one run (five minutes of an otherwise idle machine; LOOKS=1 is shorter)"
 	@echo "make bench-towers   pictures a second through a ViT-B/16 tower, beside open_clip's loop; FILMS=folder of PNG or JPEG"
@@ -42,6 +43,9 @@ demo: $(STAMP)-demo
 
 test: $(STAMP)-test
 	@$(BIN)/python -m pytest -q -n auto --dist loadfile
+
+test-clients: $(STAMP)-test
+	@scripts/test-clients
 
 check: $(STAMP)-test
 	@scripts/check -q

@@ -6,7 +6,10 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-WORDS = "A system's name or tag if you wish to choose it, image files or folders, and a question if it has a space."
+WORDS = (
+    "A system's name or tag if you wish to choose it, image files or folders (or dicomweb://HOST/.../series/UID), "
+    "and a question if it has a space."
+)
 POINT = "A click inside the object; may be said again."
 POINT_OUT = "A click outside the object; may be said again."
 BOX = (
@@ -48,6 +51,9 @@ class AskOptions:
         Path | None,
         Option("-o", "--output", metavar="FILE", help=".nii.gz .nii .dcm (SEG) .nrrd .seg.nrrd .png .json"),
     ] = None
+    push: Annotated[
+        bool, Option("--push", help="Store the SEG of -o on the DICOMweb server that the image came from.")
+    ] = False
     preview: Annotated[Path | None, Option(metavar="PNG", help="A picture of the answer to judge it by.")] = None
     explain: Annotated[
         Path | None,

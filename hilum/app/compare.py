@@ -13,7 +13,7 @@ from ..values.errors import BadInput, Failed, HilumError, WeightsUnavailable
 from ..values.notice import NOTICE, SENTENCE
 from . import options, screen, table
 from .command import Said
-from .words import existing
+from .words import place
 
 if TYPE_CHECKING:
     from ..adapt.calibrating import Calibration
@@ -68,7 +68,7 @@ def compare(given: CompareOptions, said: Said) -> None:
     from ..io.read import read
 
     labels, names = options.asked_labels(given.labels, given.template), _systems(given)
-    calibrations, path = _calibrations(given), existing(given.image)
+    calibrations, path = _calibrations(given), place(given.image)
     if given.output is not None:
         _free(given.output, force=given.force)
     screen.tell(SENTENCE)

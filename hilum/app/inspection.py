@@ -10,17 +10,19 @@ from typer import Argument, Option
 
 from . import options, screen, table
 from .command import Said
-from .words import existing
+from .words import place
 
 if TYPE_CHECKING:
     from ..values.image import Image
+
+PATH = "A file, a folder of DICOM files, or a series at dicomweb://."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectOptions:
     """What is looked at, and how it is shown."""
 
-    path: Annotated[str, Argument(metavar="PATH", help="A file, or a folder of DICOM files.", show_default=False)]
+    path: Annotated[str, Argument(metavar="PATH", help=PATH, show_default=False)]
     sheet: Annotated[Path | None, Option(metavar="PNG", help="Write the planes and a histogram as a picture.")] = None
     force: Annotated[bool, Option("--force", help="Replace the sheet if it exists.")] = False
     json: Annotated[bool, Option("--json", help="As JSON.")] = False
@@ -34,7 +36,7 @@ def inspection(given: InspectOptions, said: Said) -> None:
     """Show what a file holds, and which systems take it."""
     from ..io.read import read
 
-    path = existing(given.path)
+    path = place(given.path)
     if given.sheet is not None:
         from ..io.page import check_picture
 

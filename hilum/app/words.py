@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import registry
+from ..io.dicomweb_address import Address, is_address, parsed
 from ..values.errors import BadInput
 from ..weights.adapter import is_adapter
+
+Place = Path | Address  # of an image: here, or on a DICOMweb server
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Words:
     """What the words meant: the system (None: choose one), the images, the question."""
 
     system: str | None
-    images: tuple[Path, ...]
+    images: tuple[Place, ...]
     question: str | None
 
 
@@ -26,7 +29,7 @@ def read(words: list[str], question: str | None = None) -> Words:
     system = rest.pop(0) if rest and names_system(rest[0]) else None
     if question is None and rest and _is_question(rest[-1]):
         question = rest.pop()
-    images = tuple(existing(word, first=word is words[0]) for word in rest)
+    images = tuple(place(word, first=word is words[0]) for word in rest)
     if not images:
         raise BadInput("hilum ask wants an image: hilum ask [SYSTEM] IMAGE --box x,y:x,y (see hilum ask --help).")
     return Words(system, images, question)
@@ -41,11 +44,18 @@ def _is_question(word: str) -> bool:
     return " " in word.strip() and not exists(Path(word))
 
 
+def place(word: str, *, first: bool = False) -> Place:
+    """Where an image is: a file or folder that is there, or an address, which is not tried yet."""
+    return parsed(word) if is_address(word) else existing(word, first=first)
+
+
 def existing(word: str, *, first: bool = False) -> Path:
     """The path that a word names; a near miss in the same folder, or among the systems, is offered."""
     path = Path(word)
     if word and exists(path):
         return path
+    if is_address(word):
+        raise BadInput("a dicomweb:// address is read by hilum ask, inspect and compare; here a file is wanted.")
     _stray(word)
     near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
     offered = str(path.parent / near[0]) if near else ""

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-LOGGERS = ("pydicom", "highdicom", "pylibjpeg", "openjpeg", "_openjpeg", "jpeg_ls")
+LOGGERS = ("pydicom", "highdicom", "pylibjpeg", "openjpeg", "_openjpeg", "jpeg_ls", "dicomweb_client", "urllib3")
 
 _lock = threading.Lock()
 _open_blocks = 0

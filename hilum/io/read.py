@@ -12,6 +12,7 @@ from hilum.values.errors import BadInput
 from hilum.values.image import Image
 
 from . import limits
+from .dicomweb_address import Address, is_address, parsed
 from .payload import opening
 
 KINDS = {  # what a file is: module of this folder, function in it
@@ -32,7 +33,7 @@ SUFFIXES = {
 }
 START = 540  # bytes: the longest header that is looked at
 
-Paths = str | Path | Sequence[str | Path]
+Paths = str | Path | Address | Sequence[str | Path]
 
 
 def read(
@@ -43,11 +44,17 @@ def read(
     spacing: tuple[float, ...] | None = None,
     modality: str | None = None,
 ) -> Image:
-    """The image of a file, of a folder of DICOM files, or of several of them.
+    """The image of a file, of a folder of DICOM files, of several of them, or of a series at dicomweb://.
 
     `series` picks one of several DICOM series, `frame` (from 0) one of several frames. `spacing` (mm along x, y[, z])
     and `modality` (DICOM's code) state what the file does not say; both are noted, and refused where it says otherwise.
     """
+    if isinstance(path, Address) or (isinstance(path, str) and is_address(path)):
+        from .dicomweb import read_dicomweb
+
+        address = path if isinstance(path, Address) else parsed(path)
+        image = read_dicomweb(address, series=series, frame=frame, spacing=spacing)
+        return image if modality is None else _stated(image, modality, "the series")
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(each) for each in path]
     for each in paths:
         _exists(each)
