@@ -10,11 +10,12 @@ from typing import Any
 import biomedclip_pocket_measure as measures
 import numpy as np
 import phrases
+import torch
 from captions import Known
 from scout import between
 from sklearn.metrics import roc_auc_score
 
-from hilum.bench.resample import redrawn
+from hilum.bench.resample import interval, redrawn
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, FIGURE = ROOT / "docs/objective-study.md", ROOT / "docs/pictures/objective-study.png"
@@ -26,6 +27,7 @@ MEASURES = {
     "retrieval": "captions true of the first five",
 }  # fmt: skip
 Per = dict[str, dict[str, list[Any]]]  # measure -> truth, found, group, and view where it matters
+Numbers = dict[str, dict[str, tuple[float, np.ndarray]]]  # objective -> measure -> the mean, and means of draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,55 @@ def value(what: str, truth: np.ndarray, said: np.ndarray, view: np.ndarray | Non
     if what == "retrieval":
         return float(said.mean())
     if what == "opacity":
-        return float(np.mean([roc_auc_score(truth[view == each], said[view == each]) for each in ("AP", "PA")]))
+        return float(np.mean([area(truth[view == each], said[view == each]) for each in ("AP", "PA")]))
     return measures.balanced(truth, said)
 
 
-def drawn(cells: list[dict[str, Any]], what: str, draws: int = 400) -> tuple[float, np.ndarray]:
+def area(truth: np.ndarray, said: np.ndarray) -> float:
+    """The area under the curve; not a number where one of the classes is missing."""
+    return float(roc_auc_score(truth, said)) if len(np.unique(truth)) == 2 else float("nan")
+
+
+def rows_of(held: list[Known]) -> dict[str, np.ndarray]:
+    """Which held picture each row of a measure is about."""
+    source, every = np.array([each.source for each in held]), np.arange(len(held))
+    brain, breast = every[source == "brain_mri"], every[source == "ultrasound"]
+    films = every[[each.source == "cxr" and ("opacity" in each.there or not each.there) for each in held]]
+    asked = every[np.isin(source, ("cxr", "brain_mri", "ultrasound"))]
+    pairs = asked[measures.claims_and_denials([held[number] for number in asked])[0]]
+    return {
+        "modality": every, "organ": every, "tumour": brain, "tumour probe": brain, "lesion": breast,
+        "opacity": films, "negation": pairs, "retrieval": every,
+    }  # fmt: skip
+
+
+def new(learned: list[Known], held: list[Known]) -> np.ndarray:
+    """Which held pictures count: where patients are unknown, those that are no near copy of one that was learned."""
+    counts = np.ones(len(held), bool)
+    for source in ("brain_mri", "ultrasound"):
+        own = np.array([each.source == source for each in held])
+        there = [each for each in held if each.source == source]
+        counts[own] = measures.far_from([each for each in learned if each.source == source], there) > measures.FAR
+    return counts
+
+
+def kept(cell: dict[str, Any], learned: list[Known], held: list[Known]) -> dict[str, dict[str, np.ndarray]]:
+    """A cell's rows that count, grouped by the patients of today's bank."""
+    counts, people, found = new(learned, held), measures.people(held), {}
+    for what, places in rows_of(held).items():
+        columns = {key: np.array(column) for key, column in cell["found"][what].items()}
+        if len(places) != len(columns["truth"]):
+            raise SystemExit(
+                f"{cell['objective']}, seed {cell['seed']}: {len(columns['truth'])} rows of {what}, but {len(places)} "
+                "are held in the bank; the bank was made anew since: remove runs/objective_study and run again"
+            )
+        columns["group"] = people[places]
+        found[what] = {key: column[counts[places]] for key, column in columns.items()}
+    return found
+
+
+def drawn(per: list[dict[str, np.ndarray]], what: str, draws: int = 400) -> tuple[float, np.ndarray]:
     """The mean over seeds, and as many means of patients and seeds drawn anew; the same draws for every objective."""
-    per = [{key: np.array(column) for key, column in cell["found"][what].items()} for cell in cells]
 
     def of(each: dict[str, np.ndarray], rows: np.ndarray) -> float:
         some = {key: column[rows] for key, column in each.items()}
@@ -131,46 +175,84 @@ def drawn(cells: list[dict[str, Any]], what: str, draws: int = 400) -> tuple[flo
 
     every, found, rng = np.arange(len(per[0]["truth"])), [], np.random.default_rng(1)
     for rows in redrawn(per[0]["group"], draws=draws):
-        chosen = rng.integers(0, len(per), len(per))
-        try:
-            found.append(np.mean([of(per[number], rows) for number in chosen]))
-        except ValueError:  # a draw without one of the classes
-            found.append(np.nan)
+        found.append(np.mean([of(per[number], rows) for number in rng.integers(0, len(per), len(per))]))
     return float(np.mean([of(each, every) for each in per])), np.array(found)
+
+
+def chance(what: str, truth: np.ndarray, held: list[Known]) -> float:
+    """What a guess that looks at nothing gets."""
+    if what == "retrieval":
+        rng = np.random.default_rng(0)
+        said = [each.caption(rng)[1] for each in held]
+        return float(np.mean([[told <= each.facts for told in said] for each in held]))
+    return 0.5 if what == "opacity" else 1 / len(np.unique(truth))
+
+
+def complete(out: Path) -> dict[str, list[dict[str, Any]]]:
+    """The cells of each objective, of those seeds that every objective has; otherwise nothing could be paired."""
+    cells: dict[str, dict[int, dict[str, Any]]] = {}
+    for file in out.glob("*.json"):
+        cell = json.loads(file.read_text())
+        cells.setdefault(cell["objective"], {})[cell["seed"]] = cell
+    if FIRST not in cells:
+        raise SystemExit(f"{out} has no cell of {FIRST}: python recipes/objective_study.py run")
+    seeds = sorted(set.intersection(*(set(some) for some in cells.values())))
+    order = sorted(cells, key=lambda name: (name != FIRST, name))
+    return {name: [cells[name][seed] for seed in seeds] for name in order}
 
 
 def table(given: argparse.Namespace) -> None:
     """The page between its marks, and the figure."""
-    cells: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted(given.out.glob("*.json")):
-        told_ = json.loads(file.read_text())
-        cells.setdefault(told_["objective"], []).append(told_)
-    order = sorted(cells, key=lambda name: (name != FIRST, name))
-    numbers = {name: {what: drawn(cells[name], what) for what in MEASURES} for name in order}
-    head = [f"| objective | {' | '.join(MEASURES.values())} | seeds |", "|---" * (len(MEASURES) + 2) + "|"]
-    rows = []
-    for name in order:
+    cells = complete(given.out)
+    learned, held = measures.recipe.split(torch.load(measures.recipe.OUT / "bank.pt", weights_only=False))
+    rows = {name: [kept(cell, learned, held) for cell in some] for name, some in cells.items()}
+    numbers = {
+        name: {what: drawn([each[what] for each in some], what) for what in MEASURES} for name, some in rows.items()
+    }
+    head = [f"| objective | {' | '.join(MEASURES.values())} | seconds |", "|---" * (len(MEASURES) + 2) + "|"]
+    lines = []
+    for name, some in cells.items():
         first = None if name == FIRST else numbers[FIRST]
         parts = [told_cell(numbers[name][what], first and first[what]) for what in MEASURES]
-        rows.append(f"| {name} | {' | '.join(parts)} | {len(cells[name])} |")
-    steps = sorted({cell["steps"] for some in cells.values() for cell in some})
-    said = (
-        f"{', '.join(map(str, steps))} steps of 48 pictures a cell. Mean of the seeds [95 %: patients and seeds drawn "
-    )
-    said += f"anew]; bold where the paired difference to {FIRST} is off zero."
+        lines.append(f"| {name} | {' | '.join(parts)} | {np.mean([cell['seconds'] for cell in some]):.0f} |")
+    by_chance = [f"{chance(what, rows[FIRST][0][what]['truth'], held):.2f}" for what in MEASURES]
+    lines.append(f"| by chance | {' | '.join(by_chance)} | |")
+    said = sentence(cells, numbers, int((~new(learned, held)).sum()))
     picture = f"![Every objective beside InfoNCE](pictures/{FIGURE.name})"
-    between(PAGE, MARKS, ["", said, "", *head, *rows, "", picture, ""])
-    drawn_figure(order, numbers)
-    print("\n".join([said, *head, *rows]))
+    between(PAGE, MARKS, ["", *said, "", *head, *lines, "", picture, ""])
+    drawn_figure(list(cells), numbers)
+    print("\n".join([*said, *head, *lines]))
+
+
+def sentence(cells: dict[str, list[dict[str, Any]]], numbers: Numbers, copies: int) -> list[str]:
+    """What stands above the table."""
+    every = [cell for some in cells.values() for cell in some]
+    steps = ", ".join(str(each) for each in sorted({cell["steps"] for cell in every}))
+    others = [(name, what) for name in cells if name != FIRST for what in MEASURES]
+    off = sum(apart(numbers[name][what], numbers[FIRST][what]) for name, what in others)
+    return [
+        f"{len(every)} cells, {len(cells[FIRST])} seeds, {steps} steps of 48 pictures each. Mean of the seeds [95 %: "
+        "patients and seeds drawn",
+        f"anew]; bold where the paired difference to {FIRST} is off zero: {off} of {len(others)} differences, of which "
+        f"about {0.05 * len(others):.0f} would be",
+        f"by luck alone. {copies} held pictures that are near copies of learned ones do not count. Seconds of training "
+        "on a shared machine: no measure of speed.",
+    ]
+
+
+def apart(own: tuple[float, np.ndarray], first: tuple[float, np.ndarray]) -> bool:
+    """Whether the interval of the paired difference leaves zero out."""
+    low, high = interval(own[1] - first[1])
+    return bool(low > 0 or high < 0)
 
 
 def told_cell(own: tuple[float, np.ndarray], first: tuple[float, np.ndarray] | None) -> str:
-    low, high = np.nanquantile(own[1], (0.025, 0.975))
-    apart = first is not None and np.prod(np.nanquantile(own[1] - first[1], (0.025, 0.975))) > 0
-    return f"{'**' if apart else ''}{own[0]:.2f}{'**' if apart else ''} [{low:.2f}, {high:.2f}]"
+    low, high = interval(own[1])
+    mark = "**" if first is not None and apart(own, first) else ""
+    return f"{mark}{own[0]:.2f}{mark} [{low:.2f}, {high:.2f}]"
 
 
-def drawn_figure(order: list[str], numbers: dict[str, dict[str, tuple[float, np.ndarray]]]) -> None:
+def drawn_figure(order: list[str], numbers: Numbers) -> None:
     """The difference of each to InfoNCE, by measure."""
     import matplotlib
 
@@ -181,8 +263,7 @@ def drawn_figure(order: list[str], numbers: dict[str, dict[str, tuple[float, np.
     figure, axes = pyplot.subplots(1, len(others), figsize=(3 * len(others), 3.6), sharey=True, layout="constrained")
     for axis, name in zip(np.atleast_1d(axes), others, strict=True):
         for row, what in enumerate(MEASURES):
-            apart = numbers[name][what][1] - numbers[FIRST][what][1]
-            low, high = np.nanquantile(apart, (0.025, 0.975))
+            low, high = interval(numbers[name][what][1] - numbers[FIRST][what][1])
             axis.plot([low, high], [row, row], color="#3b6ea5", lw=2)
             axis.plot(numbers[name][what][0] - numbers[FIRST][what][0], row, "o", color="#3b6ea5")
         axis.axvline(0, color="0.6", lw=1)
