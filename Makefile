@@ -5,13 +5,14 @@ TORCH_INDEX ?=
 PAIRS ?= runs/pairs/unseen
 LOOKS ?= 3
 FILMS ?= runs/films
+KILLS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.hilum
 
 export OMP_WAIT_POLICY = passive
 
-.PHONY: help demo test test-clients check bench-speed bench-segment bench-towers objective-study clean
+.PHONY: help demo test test-clients check bench-speed bench-segment bench-towers bench-serve objective-study clean
 
 help:
 	@echo "make demo           install, then segment real images with the embedded model; ends with one contact sheet"
@@ -20,6 +21,7 @@ help:
 	@echo "make check          ruff, mypy, import floors, tests"
 	@echo "make bench-speed    ratios of speed from one run (five minutes of an otherwise idle machine; LOOKS=1 is shorter)"
 	@echo "make bench-towers   pictures a second through a ViT-B/16 tower, beside open_clip's loop; FILMS=folder of PNG or JPEG"
+	@echo "make bench-serve    prompts in flight, sessions in a row, kill -9: against a hilum serve of its own (minutes; KILLS=20)"
 	@echo "make objective-study  the contrastive objectives on the same pairs (an hour; wants ../shared/data)"
 	@echo "make bench-segment  Dice of scout beside the ellipse, per source; PAIRS=folder of labelled cases (recipes/pairs.py makes one)"
 
@@ -56,6 +58,9 @@ bench-speed: $(STAMP)-bench
 bench-towers: $(STAMP)-test
 	@$(BIN)/pip install -q nncf
 	@env -u OMP_WAIT_POLICY $(BIN)/python -W ignore -m hilum.bench.tower_speed --data "$(FILMS)"
+
+bench-serve: $(STAMP)-test
+	@$(BIN)/python -W ignore -m hilum.bench.serving --kills $(KILLS) --write docs/measurements.md
 
 objective-study: $(STAMP)-test
 	@cd recipes && ../$(BIN)/python biomedclip_pocket.py prepare && ../$(BIN)/python objective_study.py run && ../$(BIN)/python objective_study.py table

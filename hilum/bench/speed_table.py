@@ -123,17 +123,18 @@ def markdown(head: Sequence[str], lines: Sequence[Line]) -> str:
     return "\n".join([*(f"- {sentence}" for sentence in head), "", *rows])
 
 
-def write_into(page: Path, text: str) -> None:
+def write_into(page: Path, text: str, name: str = "speed") -> None:
     """Puts the table between the markers of a page, or at its end with the markers where there are none yet."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before = page.read_text(encoding="utf-8") if page.is_file() else "# Measurements\n"
-    block = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN in before:
-        head, _, rest = before.partition(BEGIN)
-        if END not in rest:
-            raise BadInput(f"{page} has the marker {BEGIN} without {END}.")
-        after = head + block + rest.partition(END)[2]
+    block = f"{begin}\n{text}\n{end}"
+    if begin in before:
+        head, _, rest = before.partition(begin)
+        if end not in rest:
+            raise BadInput(f"{page} has the marker {begin} without {end}.")
+        after = head + block + rest.partition(end)[2]
     else:
-        after = f"{before.rstrip()}\n\n## Speed\n\n{block}\n"
+        after = f"{before.rstrip()}\n\n## {name.capitalize()}\n\n{block}\n"
     page.parent.mkdir(parents=True, exist_ok=True)
     with replacing(page, force=True) as temporary:
         temporary.write_text(after, encoding="utf-8")
