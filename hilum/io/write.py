@@ -45,8 +45,13 @@ def write(answer: Answer | Explanation, path: str | Path, *, force: bool = False
 
 def check_write(kind: type[Any], path: str | Path, *, force: bool = False) -> None:
     """Refuses, before any work is done, a file that an answer of this kind could not be written to."""
-    _writer(kind, Path(path))
+    check_suffix(kind, path)
     check_target(Path(path), force=force)
+
+
+def check_suffix(kind: type[Any], path: str | Path) -> None:
+    """Refuses a name whose suffix says no format of this kind of answer."""
+    _writer(kind, Path(path))
 
 
 def _writer(kind: type[Any], target: Path) -> tuple[str, str]:
