@@ -8,9 +8,8 @@ the file itself), view, sex, age, source, and text. Names of columns and labels 
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from ..io import csv_table
 from ..values.errors import BadInput
 from ..weights.tensor_file import sha256
 
@@ -65,7 +65,7 @@ def patients(images: Sequence[LabelledImage]) -> np.ndarray:
 def read(path: Path, labels: Sequence[str] = (), *, by: Sequence[str] = (), text: bool = False) -> Labelled:
     """The table with the labels asked, the groups of `by`, and texts where they are wanted; every mistake is a sentence
     that names its line."""
-    rows = list(_rows(path))
+    rows = list(csv_table.rows(path, FILE))
     columns = set(rows[0][1]) if rows else set()
     _wanted(path, columns, labels, (*by, *((TEXT,) if text else ())))
     images = tuple(_image(path, line, row, (labels, by)) for line, row in rows)
@@ -77,39 +77,6 @@ def read(path: Path, labels: Sequence[str] = (), *, by: Sequence[str] = (), text
         if text and not image.text:
             raise BadInput(f"{path}, line {image.line}: the column {TEXT} is empty; wanted what is said of the image.")
     return Labelled(path, sha256(path), tuple(labels), images)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column, stripped."""
-    if not path.is_file():
-        raise BadInput(f"no such table: {path}; wanted a CSV file with a column {FILE}.")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            head = stream.readline()
-            stream.seek(0)
-            reader = csv.reader(stream, delimiter=";" if ";" in head and "," not in head else ",", strict=True)
-            columns = [name.strip().casefold() for name in next(reader, [])]
-            _headed(path, columns)
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(columns):
-                    told = f"{len(cells)} cells; wanted {len(columns)}, one for each column"
-                    raise BadInput(f"{path}, line {reader.line_num}: {told}.")
-                yield reader.line_num, dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: save the table as CSV in UTF-8.") from error
-    except csv.Error as error:
-        raise BadInput(f"{path}, line {reader.line_num}: {error}; wanted CSV.") from error
-
-
-def _headed(path: Path, columns: Sequence[str]) -> None:
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise BadInput(f"{path}, line 1: the column {twice or 'without a name'} is there twice.")
-    if FILE not in columns:
-        has = ", ".join(columns) or "none"
-        raise BadInput(f"{path}, line 1: wanted a column {FILE} with the path of each image; its columns are {has}.")
 
 
 def _wanted(path: Path, columns: set[str], labels: Sequence[str], more: Sequence[str]) -> None:
