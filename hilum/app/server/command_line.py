@@ -22,11 +22,8 @@ def words(session: Session) -> str:
         said += ["--labels", ", ".join(session.step.labels["names"])]
         for template in session.step.labels.get("templates") or ():
             said += ["--template", template]
-    return shlex.join(
-        ["hilum", "ask", session.system, IMAGE, *said, "-o", "mask.nii.gz"]
-        if said
-        else ["hilum", "ask", session.system, IMAGE]
-    )
+    written = ["-o", "mask.nii.gz"] if said and session.step.scores is None else []
+    return shlex.join(["hilum", "ask", session.system, IMAGE, *said, *written])
 
 
 def _object(given: Object) -> Iterator[str]:

@@ -112,12 +112,20 @@ async function bitmap(url) {
   return createImageBitmap(await call("GET", url, undefined, { blob: true }));
 }
 
+// The number of the label with the greatest softmax.
+export function best(scores) {
+  const shares = scores.softmax ?? scores.labels.map((each) => each.softmax);
+  return shares.indexOf(Math.max(...shares));
+}
+
 async function layersOf(own, shown) {
   const at = `/api/sessions/${own.id}/planes/${shown.axis}/${shown.index}.png`;
   const wanted = [];
   if (own.objects.length) wanted.push(`${at}?of=masks&revision=${own.revision}`);
   if ($("uncertain").checked && own.objects.length) wanted.push(`${at}?of=uncertainty&revision=${own.revision}`);
-  if (state.explained) wanted.push(`${at}?of=explanation&revision=${own.revision}`);
+  if (state.explained && own === session()) {
+    wanted.push(`/api/sessions/${own.id}/explanation/${best(own.scores)}/planes/${shown.axis}/${shown.index}.png`);
+  }
   return Promise.all(wanted.map(bitmap));
 }
 
@@ -176,7 +184,7 @@ export async function explained() {
     const answer = await call("POST", `/api/sessions/${session().id}/explanation?wait=${SOON}`, {});
     await settled(answer, session().id);
     state.explained = true;
-    tell("where it looked: hot and dense");
+    tell("where it looked for the first label: hot and dense");
   });
   await refresh();
 }
@@ -204,7 +212,7 @@ export async function whole() {
   await attempt(async () => {
     const three = await import("./volume.js");
     const masks = session()?.objects.length ? `/api/sessions/${session().id}/save?as=.nii.gz` : null;
-    await three.show($("volume"), state.image.id, masks);
+    await three.show($("volume"), state.image.id, masks, session()?.objects ?? []);
   });
 }
 

@@ -14,7 +14,13 @@ function loaded() {
   });
 }
 
-export async function show(canvas, image, masks) {
+// A table of colours for NiiVue: nothing for what lies outside, then one colour for each object.
+function colours(objects) {
+  const parts = [1, 3, 5].map((at) => [0, ...objects.map((each) => parseInt(each.colour.slice(at, at + 2), 16))]);
+  return { R: parts[0], G: parts[1], B: parts[2], A: [0, ...objects.map(() => 255)], labels: ["", ...objects.map((each) => each.name)] };
+}
+
+export async function show(canvas, image, masks, objects) {
   const { Niivue } = await loaded();
   if (!viewer) {
     viewer = new Niivue({ isRadiologicalConvention: true, show3Dcrosshair: true, backColor: [0, 0, 0, 1], logLevel: "error" });
@@ -22,7 +28,11 @@ export async function show(canvas, image, masks) {
     viewer.setSliceType(viewer.sliceTypeMultiplanar);
   }
   const volumes = [{ url: `/api/images/${image}/volume.nii.gz`, name: "image.nii.gz" }];
-  if (masks) volumes.push({ url: masks, name: "masks.nii.gz", colormap: "actc", opacity: 0.5 });
+  if (masks) volumes.push({ url: masks, name: "masks.nii.gz", opacity: 0.5 });
   await viewer.loadVolumes(volumes);
+  if (masks) {
+    viewer.volumes[1].setColormapLabel(colours(objects));
+    viewer.updateGLVolume();
+  }
   canvas.dataset.shown = String(volumes.length);
 }
