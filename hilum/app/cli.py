@@ -25,6 +25,7 @@ from .listing import ListOptions, listing
 from .new_system import NewSystemOptions, new_system
 from .outcome import DEBUG, Told, unexpected
 from .probe import ProbeOptions, probe
+from .run.command import RunOptions, run
 from .serve import OpenOptions, ServeOptions, open_, serve
 
 app = typer.Typer(name="hilum", cls=Told, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -46,6 +47,7 @@ def ask(given: AskOptions, said: Said) -> None:
 
 
 app.command("ask", cls=Ordered)(taking(AskOptions)(ask))
+app.command("run")(taking(RunOptions)(run))
 app.command("embed")(taking(EmbedOptions)(embed))
 app.command("find")(taking(FindOptions)(find))
 app.command("list")(taking(ListOptions)(listing))
