@@ -130,7 +130,7 @@ def _silent(what: str, done: int, total: int | None) -> None:
     return None
 
 
-def house_of(request: Request) -> House:
-    """The house behind a request, for `Depends`."""
+async def house_of(request: Request) -> House:
+    """The house behind a request, for `Depends`; on the loop, so that requests keep their order."""
     found: House = request.app.state.house
     return found
