@@ -26,6 +26,8 @@ NOT_RUN = {
     "verify": "wants weights that a user brought",
     "merge": "wants adapters; tests/app/test_adapt.py has it",
     "adaptation": "takes hours; tests/bench/test_adaptation.py has it",
+    "serve": "runs until it is stopped; tests/app/server/test_serve.py has it",
+    "open": "runs until it is stopped; tests/app/server/test_serve.py has it",
     "my_adapter/": "wants an adapter; tests/app/test_adapt.py has it",
     "index/": "wants an index; tests/app/test_find.py has it",
     "head/": "wants a probe; tests/app/test_probe.py has it",

@@ -58,6 +58,7 @@ def serve(given: ServeOptions, said: Said) -> None:
     hilum serve --host 0.0.0.0 --token auto
     """
     _needed("hilum serve")
+    _runs(given.device, given.backend)
     from .server.running import run
     from .server.settings import Settings
 
@@ -90,6 +91,7 @@ def open_(given: OpenOptions, said: Said) -> None:
     spacing = None if given.spacing is None else options.spacing(given.spacing)
     reading = {"series": given.series, "frame": given.frame, "spacing": spacing, "modality": given.modality}
     _needed("hilum open")
+    _runs(given.device, given.backend)
     from .server.running import run
     from .server.settings import Settings
 
@@ -107,6 +109,18 @@ def state_folder() -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     return (Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state") / "hilum"
+
+
+def _runs(device: str, backend: str) -> None:
+    """Refuses now what would otherwise fail at the first prompt."""
+    if (device, backend) == (AUTO, AUTO):
+        return
+    import torch
+
+    from ..backends.choose import choose
+    from .ask import device as known
+
+    choose(backend, torch.device("cpu" if device == AUTO else known(device)))
 
 
 def _needed(need: str) -> None:

@@ -16,7 +16,7 @@ LOG = logging.getLogger("hilum.server")
 def request(scope: Scope, status: int, seconds: float) -> None:
     """POST /api/sessions/{id}/prompts 200 31 ms: no id, no query, nothing that a client wrote."""
     route = scope.get("route")
-    pattern = route.path if route is not None and route.path else "(no address of ours)"
+    pattern = route.path if route is not None and route.path else "(another address)"
     LOG.info("%s %s %d %.0f ms", _method(scope), pattern, status, seconds * 1000)
 
 
