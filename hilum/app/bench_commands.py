@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .bench_adaptation import adaptation
+from .bench_faithfulness import faithfulness
 from .bench_matching import retrieval, zeroshot
 from .bench_probe import probe
 
@@ -16,6 +17,7 @@ app.command("adaptation")(adaptation)
 app.command("zeroshot")(zeroshot)
 app.command("retrieval")(retrieval)
 app.command("probe")(probe)
+app.command("faithfulness")(faithfulness)
 
 
 @app.command("segment")

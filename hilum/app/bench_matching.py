@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json as jsons
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
 from ..values.errors import BadInput
 from ..values.notice import SENTENCE
-from . import options, screen
-
-if TYPE_CHECKING:
-    from ..capabilities.system import System
-    from ..train.labelled import Labelled, LabelledImage
+from . import bench_tables, options, screen
 
 SYSTEM = "a system that takes labels, or its tag"
 TABLE = "a CSV table: file, and a column for each label (1, 0, empty) or a column labels (a|b)"
@@ -50,12 +45,12 @@ def zeroshot(
     label_measures.metrics()
     if score not in SCORES:
         raise BadInput(f"--score {score}: choose {' or '.join(SCORES)}.")
-    asked, columns = options.asked_labels(labels, template), _columns(by, labelled.GROUPS)
+    asked, columns = options.asked_labels(labels, template), bench_tables.columns(by, labelled.GROUPS)
     table = labelled.read(data, asked.names, by=columns)
     if exclusive:
         label_measures.check_exclusive(table)
     file = out / label_records.RECORDS
-    _folder(out, label_records.TABLE, force=file.is_file())  # a table beside its records is made anew
+    bench_tables.folder(out, label_records.TABLE, force=file.is_file())  # a table beside its records is made anew
     screen.tell(SENTENCE)
     with screen.shown():
         loaded = registry.load(system, device=placed(device), backend=backend)
@@ -67,10 +62,10 @@ def zeroshot(
             column: label_measures.by_group(cases, scored.images, column, draws=draws, seed=seed) for column in columns
         }
     notes = label_table.notes(scored, cases, score, draws)
-    text = label_table.markdown(_head(loaded, table, scored.images), whole, groups, notes)
-    _write(out / label_records.TABLE, text)
+    text = label_table.markdown(bench_tables.head(loaded, table, scored.images), whole, groups, notes)
+    bench_tables.write(out / label_records.TABLE, text)
     typer.echo(jsons.dumps(label_table.facts(whole, groups), indent=2, ensure_ascii=False) if json else text)
-    _end(failed, len(table.images))
+    bench_tables.end(failed, len(table.images))
 
 
 def retrieval(
@@ -95,17 +90,17 @@ def retrieval(
     _worded(system)
     table = labelled.read(data, text=True)
     if out is not None:
-        _folder(out, label_records.TABLE, force=force)
+        bench_tables.folder(out, label_records.TABLE, force=force)
     screen.tell(SENTENCE)
     with screen.shown():
         loaded = registry.load(system, device=placed(device), backend=backend)
         vectors, failed = bench.vectored(loaded, table.images, modality=modality)
         ways = bench.ways(vectors, draws=draws, seed=seed)
-    text = bench.markdown(_head(loaded, table, vectors.images), ways, draws)
+    text = bench.markdown(bench_tables.head(loaded, table, vectors.images), ways, draws)
     if out is not None:
-        _write(out / label_records.TABLE, text)
+        bench_tables.write(out / label_records.TABLE, text)
     typer.echo(jsons.dumps([asdict(way) for way in ways], indent=2, ensure_ascii=False) if json else text)
-    _end(failed, len(table.images))
+    bench_tables.end(failed, len(table.images))
 
 
 def _worded(name: str) -> None:
@@ -117,45 +112,3 @@ def _worded(name: str) -> None:
     if "embed" not in card.capabilities or not isinstance(cast(object, made), Worded):
         both = [each for each in registry.names(capability="match") if "embed" in registry.card(each).capabilities]
         raise BadInput(f"{card.name} has no vectors of pictures beside vectors of texts. Choose of {', '.join(both)}.")
-
-
-def _columns(text: str, known: Sequence[str]) -> tuple[str, ...]:
-    columns = tuple(dict.fromkeys(word.strip().casefold() for word in text.split(",") if word.strip()))
-    strange = [column for column in columns if column not in known]
-    if strange:
-        raise BadInput(f"--by {strange[0]}: choose {', '.join(known)}.")
-    return columns
-
-
-def _folder(out: Path, table: str, *, force: bool) -> None:
-    """The folder, which is there then; a table in it is left as it is."""
-    from ..io.atomic import check_target
-
-    if out.is_file():
-        raise BadInput(f"{out} is a file: -o names a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    check_target(out / table, force=force)
-
-
-def _head(system: System, table: Labelled, images: Sequence[LabelledImage]) -> list[str]:
-    """What was measured on what."""
-    weights = f", weights sha256 {system.weights_sha256[:16]}…" if system.weights_sha256 else ""
-    count = len({image.patient for image in images})
-    data = f"{table.path.name} (sha256 {table.sha256[:16]}…), {len(images)} images of {count} patients"
-    return [f"{system.tag}{weights}; {data}."]
-
-
-def _write(path: Path, text: str) -> None:
-    from ..io.atomic import replacing
-
-    with replacing(path, force=True) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def _end(failed: Mapping[str, str], count: int) -> None:
-    """Says what was wrong with single images; then the exit code is 1."""
-    for name, sentence in failed.items():
-        screen.tell(f"{name}: {sentence}")
-    if failed:
-        screen.tell(f"{len(failed)} of {count} images failed, as listed above.")
-        raise typer.Exit(1)

@@ -10,8 +10,8 @@ import typer
 
 from ..values.errors import BadInput, HilumError
 from ..values.notice import SENTENCE
-from . import options, screen
-from .bench_matching import TABLE, _columns, _end, _folder, _head, _write
+from . import bench_tables, options, screen
+from .bench_matching import TABLE
 
 if TYPE_CHECKING:
     from ..bench.probe_table import Material
@@ -52,10 +52,10 @@ def probe(
     if groups not in GROUPS:
         raise BadInput(f"--groups {groups}: choose {' or '.join(GROUPS)}.")
     label_measures.metrics()
-    asked, columns = options.asked_labels(labels, None), _columns(by, labelled.GROUPS)
+    asked, columns = options.asked_labels(labels, None), bench_tables.columns(by, labelled.GROUPS)
     table = labelled.read(data, asked.names, by=columns)
     label_measures.check_exclusive(table)
-    _folder(out, label_records.TABLE, force=force)
+    bench_tables.folder(out, label_records.TABLE, force=force)
     screen.tell(SENTENCE)
     with screen.shown():
         loaded = registry.load(system, device=placed(device), backend=backend)
@@ -69,12 +69,12 @@ def probe(
     probe_table.write_records(held, out / label_records.RECORDS)
     count = f"{folds} folds, {len(set(material.groups.tolist()))} groups by {groups}"
     text = probe_table.markdown(
-        [*_head(loaded, table, material.images), f"Classes: {labels}; {count}."], found, by_group
+        [*bench_tables.head(loaded, table, material.images), f"Classes: {labels}; {count}."], found, by_group
     )
-    _write(out / label_records.TABLE, text)
+    bench_tables.write(out / label_records.TABLE, text)
     told = {way: label_table.facts(one, by_group if way == probe_table.OURS[0] else {}) for way, one in found.items()}
     typer.echo(jsons.dumps(told, indent=2, ensure_ascii=False) if json else text)
-    _end(failed, len(table.images))
+    bench_tables.end(failed, len(table.images))
 
 
 def _material(system: System, table: Labelled, groups: str, modality: str | None) -> tuple[Material, dict[str, str]]:
