@@ -233,6 +233,7 @@ def query(asked: Asked, target: Target, system: System, images: Sequence[Image])
     """What the look will be asked; what can be refused is refused before there is one."""
     found = Query(asked.about(images[0]), _calibration(asked, system, len(images)))
     if target.explain is not None:
+        explaining.check_place(target.explain, images[0])
         explaining.refuse(system)
     return found
 

@@ -57,7 +57,10 @@ class AskOptions:
     preview: Annotated[Path | None, Option(metavar="PNG", help="A picture of the answer to judge it by.")] = None
     explain: Annotated[
         Path | None,
-        Option(metavar="PNG", help="Where the answer comes from, laid over the image; .npz: the maps themselves."),
+        Option(
+            metavar="PNG",
+            help="Where the answer comes from, laid over the image; .nii.gz .nii .nrrd .npz: the maps themselves.",
+        ),
     ] = None
     json: Annotated[bool, Option("--json", help="The answer as JSON on stdout.")] = False
     force: Annotated[bool, Option("--force", help="Replace files that exist.")] = False

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..capabilities.system import System
     from ..values.answers import Answer
     from ..values.explanation import Explanation
+    from ..values.image import Image
     from ..values.prompts import Prompt
 
 EXPLAINED = frozenset({"scores", "segmentation"})
@@ -23,6 +24,14 @@ def check(path: Path, *, force: bool) -> None:
     from ..values.explanation import Explanation
 
     check_write(Explanation, path, force=force)
+
+
+def check_place(path: Path, image: Image) -> None:
+    """Refuses, before the look, NIfTI of an image that has no place in a patient."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        from ..io.nifti_maps import check_place as placed
+
+        placed(image)
 
 
 def refuse(system: System) -> None:

@@ -29,7 +29,14 @@ WRITERS: Mapping[type[Any], Mapping[str, tuple[str, str]]] = {  # suffix: module
     Reply: {".json": REPORT},
     Embedding: {".npz": ("arrays", "write_vectors"), ".parquet": ("vector_table", "write_parquet"), ".json": REPORT},
     Findings: {".json": REPORT},
-    Explanation: {".png": ("explained", "write_sheet"), ".npz": ("arrays", "write_maps"), ".json": REPORT},
+    Explanation: {
+        ".png": ("explained", "write_sheet"),
+        ".npz": ("arrays", "write_maps"),
+        ".nii": ("nifti_maps", "write_nifti"),
+        ".nii.gz": ("nifti_maps", "write_nifti_gz"),
+        ".nrrd": ("nrrd_maps", "write_nrrd"),
+        ".json": REPORT,
+    },
 }
 
 
