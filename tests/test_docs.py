@@ -78,6 +78,8 @@ def desk(tmp_path_factory) -> Iterator[Path]:
         (folder / "classes" / name).mkdir(parents=True)
     lay(folder / "site", "bright_region", texts("bright_region"))
     _films(folder)
+    page = (ROOT / "docs" / "run.md").read_text(encoding="utf-8")
+    (folder / "jobs.csv").write_text(re.findall(r"^```csv\n(.*?)^```", page, re.M | re.S)[0])
     _matcher(folder / "weights")
     ct_series(folder / "pacs", StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4")
     with serving(folder / "pacs") as archive:

@@ -64,7 +64,7 @@ class Cluster:
         started = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "address": "local", **cores}
         try:
             self._ray.init(log_to_driver=False, configure_logging=False, ignore_reinit_error=True, **started)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises it bare where a machine is too busy to start in time
             raise Failed(f"Ray cannot be reached or started ({type(error).__name__}): {_first(error)}") from error
         cpus = int(self._ray.cluster_resources().get("CPU", 1))
         self.count = self._wanted or max(1, cpus // self._setting.threads)
