@@ -48,4 +48,5 @@ BOX = {"kind": "box", "low": [11, 9], "high": [29, 27]}
 
 def said(client: TestClient, session: str, *prompts: dict[str, Any], name: str = "object", **more: Any) -> Any:
     """What a session answers to prompts about one object."""
-    return client.post(f"/api/sessions/{session}/prompts", json={"object": name, "prompts": list(prompts), **more})
+    asked = {"object": name, "prompts": list(prompts), **more}
+    return client.post(f"/api/sessions/{session}/prompts", json=asked, params={"wait": 600})

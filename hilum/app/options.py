@@ -169,14 +169,14 @@ def spacing(text: str) -> tuple[float, ...]:
     return steps
 
 
-def memory(text: str) -> int:
+def memory(text: str, option: str = "--max-memory") -> int:
     """`8GB`, `512M`, `2e9`: bytes; K, M, G, T count by 1024."""
     body = text.strip().upper().removesuffix("B").removesuffix("I")
     power = "KMGT".find(body[-1:]) + 1 if body[-1:] else 0
     try:
         value = float(body[:-1] if power else body) * 1024**power
     except ValueError:
-        raise BadInput(f"--max-memory {text}: wanted a size, such as 8GB or 512MB.") from None
+        raise BadInput(f"{option} {text}: wanted a size, such as 8GB or 512MB.") from None
     if not (math.isfinite(value) and value >= 1):
-        raise BadInput(f"--max-memory {text}: wanted a size above 0, such as 8GB.")
+        raise BadInput(f"{option} {text}: wanted a size above 0, such as 8GB.")
     return int(value)

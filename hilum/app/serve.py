@@ -29,6 +29,7 @@ class ServeOptions:
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000
     token: Annotated[str | None, Option(metavar="TEXT|auto", help="What every request must bring.")] = None
     name: Annotated[list[str] | None, Option(metavar="NAME", help="A further name it may be called by.")] = None
+    max_body: Annotated[str, Option(metavar="1GB", help="The largest request that is taken.")] = "1GB"
     state: Annotated[Path | None, Option(metavar="FOLDER", help=STATE)] = None
     keep: Annotated[float, Option(metavar="HOURS", min=0.01, help="How long what nobody uses is kept.")] = 12.0
     device: Annotated[str, Option(help=DEVICE)] = AUTO
@@ -60,8 +61,9 @@ def serve(given: ServeOptions, said: Said) -> None:
     _needed("hilum serve")
     _runs(given.device, given.backend)
     from .server.running import run
-    from .server.settings import Settings
+    from .server.settings import Caps, Settings
 
+    body = options.memory(given.max_body, "--max-body")
     screen.tell(SENTENCE)
     token = secrets.token_urlsafe(24) if given.token == AUTO else given.token
     settings = Settings(
@@ -74,6 +76,7 @@ def serve(given: ServeOptions, said: Said) -> None:
         keep=given.keep * HOUR,
         device=given.device,
         backend=given.backend,
+        caps=Caps(body=body),
     )
     run(settings)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 
 from . import logged
@@ -58,11 +58,16 @@ class Guard:
             return
         headers, sent = Headers(scope=scope), _Sent(send)
         begun = time.perf_counter()
-        refusal = self._refusal(scope, headers)
-        if refusal is not None:
-            await refusal(scope, receive, sent)
-        else:
-            await self._through(scope, receive, sent, self._most(headers))
+        try:
+            refusal = self._refusal(scope, headers)
+            if refusal is not None:
+                await refusal(scope, receive, sent)
+            else:
+                await self._through(scope, receive, sent, self._most(headers))
+        except Exception as error:  # whatever it is, its text stays out of the answer and of the log
+            logged.broken(error)
+            if not sent.status:
+                await answered(problem(error))(scope, receive, sent)
         logged.request(scope, sent.status, time.perf_counter() - begun)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
@@ -93,8 +98,7 @@ class Guard:
         if given is not None and scope["method"] in ("GET", "HEAD") and _same(given, token):
             return self._welcome(scope, [(key, value) for key, value in query if key != QUERY], token)
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        cookies = SimpleCookie(headers.get("cookie", ""))
-        kept = cookies[self.cookie].value if self.cookie in cookies else ""
+        kept = cookie_parser(headers.get("cookie", "")).get(self.cookie, "")
         if (kind.lower() == "bearer" and _same(bearer.strip(), token)) or _same(kept, token):
             return None
         detail = "this server wants its token: open the address that it printed, or send Authorization: Bearer TOKEN."
@@ -134,10 +138,6 @@ class Guard:
         except _TooMuch:
             if not sent.status:
                 await _too_large(most)(scope, receive, sent)
-        except Exception as error:  # whatever it is, its text stays out of the answer and of the log
-            logged.broken(error)
-            if not sent.status:
-                await answered(problem(error))(scope, receive, sent)
 
 
 class _Sent:

@@ -81,13 +81,13 @@ class House:
     ) -> Made:
         """What `use` makes of the look, in a thread, while nobody else asks it."""
         self.systems.card(system)
-        self.images.registered(image)
+        self.images.touch(image)
         kept = self.looks.at(system, image)
         async with kept.turn:
             try:
                 return await self._threaded(self._asks, self._used, kept, use, heard or _silent)
             finally:
-                self.looks.settle()
+                self.looks.settle(self.systems.loaded())
 
     async def errand(self, function: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
         """Something short that would hold up the loop: reading, writing, drawing."""

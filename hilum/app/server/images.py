@@ -81,15 +81,19 @@ class Images:
 
     def get(self, id: str) -> Image:
         """The image itself; from disk, if it was not asked about of late."""
-        self._row(id)
+        self.touch(id)
         with self._turn:
             if id not in self._kept:
-                self._kept[id] = stored_image.load(self.folder / id)
+                self._kept[id] = self._load(id)
             self._kept.move_to_end(id)
             while len(self._kept) > 1 and self._bytes() > self.settings.caps.images_memory:
                 self._kept.popitem(last=False)
-            self.ledger.run("UPDATE image SET used = ? WHERE id = ?", (time.time(), id))
             return self._kept[id]
+
+    def touch(self, id: str) -> None:
+        """Keeps an image from expiring: somebody asks about it."""
+        self._row(id)
+        self.ledger.run("UPDATE image SET used = ? WHERE id = ?", (time.time(), id))
 
     def registered(self, id: str) -> Registered:
         """What is known of an image without touching its values."""
@@ -120,6 +124,12 @@ class Images:
         for id in gone:
             self.delete(id)
         return gone
+
+    def _load(self, id: str) -> Image:
+        try:
+            return stored_image.load(self.folder / id)
+        except FileNotFoundError:  # taken away since its row was read
+            raise Absent("image") from None
 
     def _register(self, place: Path, facts: dict[str, Any], *, kept: bool) -> str:
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())

@@ -13,6 +13,24 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("hilum.server")
 
 
+class Ours(logging.Formatter):
+    """Our own lines; of other libraries' only who said something, for their text may quote a file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        time = self.formatTime(record)
+        said = record.getMessage() if record.name == LOG.name else f"{record.name.partition('.')[0]} said something"
+        return f"{time} {record.levelname.lower()} {said}"
+
+
+def begin(level: int) -> None:
+    """From now on the log goes to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Ours())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    LOG.setLevel(level)
+
+
 def request(scope: Scope, status: int, seconds: float) -> None:
     """POST /api/sessions/{id}/prompts 200 31 ms: no id, no query, nothing that a client wrote."""
     route = scope.get("route")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,11 @@ class Looks:
         self._kept.move_to_end((system, image))
         return kept
 
-    def settle(self) -> None:
-        """Lets go of what is too much; a look that is being asked stays."""
+    def settle(self, loaded: Collection[str]) -> None:
+        """Lets go of what is too much, and of looks of systems that were let go of; one that is being asked stays."""
+        for place, kept in list(self._kept.items()):
+            if kept.idle and kept.look is not None and kept.system not in loaded:
+                del self._kept[place]
         for place in list(self._kept):
             bytes_now = sum(kept.bytes for kept in self._kept.values())
             if len(self._kept) <= self.caps.looks and bytes_now <= self.caps.looks_memory:

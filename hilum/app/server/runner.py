@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...values.errors import BadInput, HilumError
+from . import logged
 from .absent import Cancelled
 from .jobs import MOST_ATTEMPTS, Job, Jobs
 from .problems import problem
@@ -116,6 +118,8 @@ class Runner:
                 try:
                     if self.jobs.start(id):
                         await self._perform(self.jobs.get(id), followed.listening)
+                except sqlite3.Error as error:  # a full disk: the job waits in the ledger, the lane goes on
+                    logged.broken(error)
                 finally:
                     followed.ended.set()
                     del self._followed[id]

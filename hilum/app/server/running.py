@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import uvicorn
 
 from ...values.errors import BadInput
 from .. import screen
+from . import logged
 from .application import application
 from .house import House
 from .settings import Settings
@@ -23,8 +25,7 @@ from .settings import Settings
 
 def run(settings: Settings, path: Path | None = None, reading: Mapping[str, Any] | None = None) -> None:
     """Serves until a signal; with a `path`, its image is registered first and the address leads to it."""
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    logging.getLogger("hilum.server").setLevel(logging.INFO if path is None else logging.WARNING)
+    logged.begin(logging.INFO if path is None else logging.WARNING)
     signal.signal(signal.SIGTERM, _stop)
     with _bound(settings) as listening:
         placed = replace(settings, port=listening.getsockname()[1])
@@ -45,6 +46,7 @@ async def _serve(house: House, listening: socket.socket, path: Path | None, read
     config = uvicorn.Config(
         application(house), access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=5
     )
+    asyncio.get_running_loop().run_in_executor(None, import_module, "torch")  # the first prompt need not wait
     await uvicorn.Server(config).serve(sockets=[listening])
 
 

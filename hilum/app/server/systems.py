@@ -49,6 +49,10 @@ class Systems:
                 self._loaded.popitem(last=False)
             return self._loaded[name]
 
+    def loaded(self) -> list[str]:
+        """Names of those at hand."""
+        return list(self._loaded)
+
     def all(self) -> list[dict[str, Any]]:
         """Every card, with what is there of it."""
         return [self.facts(name) for name in registry.names()]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi import Path as InPath
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from ....values.errors import BadInput
@@ -61,7 +61,7 @@ class Seer(BaseModel):
     """Who is to look."""
 
     model_config = ConfigDict(extra="forbid")
-    system: Annotated[str, Query(max_length=200)]
+    system: Annotated[str, Field(min_length=1, max_length=200)]
 
 
 @router.post("", status_code=201, openapi_extra=BODY)
