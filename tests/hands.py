@@ -27,7 +27,8 @@ class Writing:
         self.looked.append(item.group)
         word, _, place = (item.words or ("",))[0].partition(":")
         if word == "die" or (word == "die once" and not Path(place).exists()):
-            Path(place).open("a").write("x")
+            with Path(place).open("a") as marks:
+                marks.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         if word == "leave":
             sys.exit(3)
