@@ -66,8 +66,10 @@ class Gauge(System):
     def see(self, plane):
         value = round(float(plane.array.mean()))
         place = Path(os.environ["GAUGE"])
-        if value == {FATAL} or (value == {ONCE} and not (place / "ended").exists()):
+        if value == {ONCE} and not (place / "ended").exists():
             (place / "ended").touch()
+            value = {FATAL}
+        if value == {FATAL}:
             os.kill(os.getpid(), signal.SIGKILL)
         if value == {HELD} and (place / "gate").exists():
             (place / "held").write_text(str(os.getpid()))
