@@ -1,12 +1,13 @@
 """The contrastive objectives of this house on the same pairs at the same budget: the same small towers, three seeds.
 
-nice python recipes/objective_study.py run            # about 50 core minutes; goes on after a stop
+nice python recipes/objective_study.py run            # about half an hour of a core; goes on after a stop
 python recipes/objective_study.py table               # docs/objective-study.md and its figure
 
 Needs the pictures of `recipes/biomedclip_pocket.py prepare`. One cell is one objective with one seed: STEPS batches,
 the same pictures and captions for every objective. What stands in for what a paper has and these pairs have not: KoBo's
 knowledge is a fixed random vector for each fact, turned round for what is denied; MaCo's patches are painted out before
-the stem, whose convolutions would see them otherwise. All wholes are compared by one learned temperature.
+the stem, whose convolutions would see them otherwise. All wholes are compared by one learned temperature. Measured
+pictures and what is left out: `objective_study_table`; further stand-ins: docs/objective-study.md.
 """
 
 import argparse
