@@ -70,3 +70,17 @@ def test_a_folder_that_a_run_works_in_is_refused_to_another_and_is_free_once_it_
     running.communicate()
     assert (out / "run.lock").exists()
     assert hilum("run", jobs, "-o", out).code == 0
+
+
+def test_a_run_that_is_stopped_says_so_and_its_summary_what_still_waits(gauge, table, tmp_path):
+    jobs, out = table(10, HELD, 30), tmp_path / "out"
+    gate = Held(gauge)
+    running = started("run", jobs, "-o", out, "--workers", 1)
+    gate.reached(running)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "stopped; nothing half-written is left behind." in said
+    with (out / "summary.csv").open(newline="") as stream:
+        assert [row["state"] for row in csv.DictReader(stream)] == ["done", "waiting", "waiting"]
+    assert not (out / "run.lock").exists()
