@@ -1,7 +1,6 @@
 """Who does what, without any process: a crew that is a list of things that happen."""
 
 from hands import item
-
 from hilum.app.run.dispatch import Ended, outcomes
 from hilum.app.run.item import Outcome
 

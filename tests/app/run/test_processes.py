@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hands import dying, item, refusing, writing
 
+from hands import dying, item, refusing, writing
 from hilum.app.run.answering import Setting, hire
 from hilum.app.run.dispatch import outcomes
 from hilum.app.run.processes import Processes, reason
