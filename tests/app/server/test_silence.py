@@ -23,9 +23,13 @@ def series(tmp_path_factory):
 
 @pytest.fixture
 def heard(caplog):
-    """What the server logs while the test runs."""
+    """What is logged while the test runs, but for the lines of the client, who knows what it sends."""
+
+    def lines() -> bytes:
+        return "\n".join(each.getMessage() for each in caplog.records if not each.name.startswith("httpx")).encode()
+
     with caplog.at_level(logging.DEBUG):
-        yield lambda: caplog.text.encode()
+        yield lines
 
 
 def silent(*answers):
