@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from threading import Lock
 from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +19,8 @@ from hilum.parts.remembered import state
 Texts = Sequence[Sequence[str]]  # the texts of each class
 Encode = Callable[[Sequence[str]], Tensor]  # texts -> (n, dim)
 Key = tuple[tuple[str, ...], tuple[tuple[int, int], ...]]  # texts, and where the weights lie and how often they changed
-LISTS = 8  # of texts that a network's vectors are remembered of
+TEXTS = 8192  # that a network's vectors are remembered of
+READING = Lock()  # several threads may ask one system
 READ: WeakKeyDictionary[nn.Module, OrderedDict[Key, Tensor]] = WeakKeyDictionary()
 
 
@@ -30,23 +32,25 @@ def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
 def groups(encode: Encode, texts: Texts) -> list[Float[Tensor, "n dim"]]:
     """The vectors of each class's texts, all read at once; those of the last few lists of texts are remembered."""
     flat = tuple(text for each in texts for text in each)
-    return list(_read(encode, flat).split([len(each) for each in texts]))
+    return list(read_once(encode, flat).split([len(each) for each in texts]))
 
 
-def _read(encode: Encode, flat: tuple[str, ...]) -> Float[Tensor, "n dim"]:
-    """By a system's method: once for these texts and these weights, unless a gradient is wanted."""
+def read_once(encode: Encode, flat: tuple[str, ...]) -> Float[Tensor, "n dim"]:
+    """The vectors of texts read together, by a system's method: once for these weights, unless a gradient is wanted."""
     system: Any = encode.__self__ if isinstance(encode, MethodType) else None
     network: nn.Module | None = None if system is None else system.network
     if network is None or torch.is_grad_enabled():
         return encode(flat)
-    known = READ.setdefault(network, OrderedDict())
     key = flat, tuple(state(each) for each in network.parameters())
-    if key not in known:
-        known[key] = encode(flat)
-    known.move_to_end(key)
-    while len(known) > LISTS:
-        known.popitem(last=False)
-    return known[key]
+    with READING:
+        known = READ.setdefault(network, OrderedDict())
+        found = known.pop(key, None)
+    vectors = encode(flat) if found is None else found
+    with READING:
+        known[key] = vectors  # at the end: the one read last
+        while len(known) > 1 and sum(map(len, known.values())) > TEXTS:
+            known.popitem(last=False)
+    return vectors
 
 
 def mean_of_units(vectors: Sequence[Float[Tensor, "n dim"]]) -> Float[Tensor, "classes dim"]:

@@ -33,7 +33,7 @@ from hilum.parts.hub_swin import SwinSizes, swin
 from hilum.parts.resnet import ResNet, ResNetSizes
 from hilum.parts.reworded import reworded
 from hilum.parts.tokens import Reading, Tokens
-from hilum.parts.two_tower import unit
+from hilum.parts.two_tower import read_once, unit
 from hilum.values.image import Image
 from hilum.values.prompts import Labels
 from hilum.weights.rename import Table
@@ -128,7 +128,8 @@ class MedClipNetwork(nn.Module):
     def scale(self) -> Float[Tensor, ""]:
         """The learned scale; its logarithm is first brought back into 0 to 4.6052, in place, as published."""
         with torch.no_grad():
-            self.logit_scale.clamp_(0, MOST)
+            if not 0 <= float(self.logit_scale) <= MOST:  # written only where it must be: weights count their changes
+                self.logit_scale.clamp_(0, MOST)
         return self.logit_scale.exp()
 
 
@@ -210,7 +211,7 @@ class MedClip(System):
         return Matched(cosines.cpu().numpy(), share.cpu().numpy(), self.phrases(labels))
 
     def scorer(self, labels: Labels) -> Score:
-        texts = [unit(self.encoded(each)) for each in self.phrases(labels)]
+        texts = [unit(read_once(self.encoded, each)) for each in self.phrases(labels)]
 
         def score(seen: Sequence[Seen]) -> Float[Tensor, " labels"]:
             image = unit(seen[0]["vector"].to(self.device))[0]
