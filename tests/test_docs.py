@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "pull": "opens a socket",
+    "mcp": "speaks with an agent until that ends; tests/app/mcp has it",
     "import": "wants a published file of 375 MB",
     "check": "runs on all demo pairs; tests/bench has it",
     "verify": "wants weights that a user brought",

@@ -22,6 +22,7 @@ from .embed import EmbedOptions, embed
 from .find import FindOptions, find
 from .inspection import InspectOptions, inspection
 from .listing import ListOptions, listing
+from .mcp.command import McpOptions, mcp
 from .new_system import NewSystemOptions, new_system
 from .outcome import DEBUG, Told, unexpected
 from .probe import ProbeOptions, probe
@@ -61,6 +62,7 @@ app.command("calibrate")(taking(CalibrateOptions)(calibrate))
 app.command("new-system")(taking(NewSystemOptions)(new_system))
 app.command("serve")(taking(ServeOptions)(serve))
 app.command("open")(taking(OpenOptions)(open_))
+app.command("mcp")(taking(McpOptions)(mcp))
 app.command("doctor")(taking(DoctorOptions)(doctor))
 app.add_typer(weights_commands.app, name="weights")
 app.add_typer(bench_commands.app, name="bench")
