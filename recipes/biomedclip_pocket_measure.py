@@ -298,6 +298,16 @@ def denials_alike(encode: Callable[[list[str]], np.ndarray]) -> tuple[float, int
     return float(((one * other).sum(1) > (one * claim).sum(1)).mean()), len(rows)
 
 
+def near(encode: Callable[[list[str]], np.ndarray], one: str, other: str) -> float:
+    """The mean cosine of two phrasings over all findings."""
+    findings = [name for names in phrases.SAME.values() for name in names]
+    return float(
+        (encode([one.format(each) for each in findings]) * encode([other.format(each) for each in findings]))
+        .sum(1)
+        .mean()
+    )
+
+
 def sentences(pocket: Pocket) -> list[str]:
     """What stands below the table."""
     sounds = list(ultrasounds())
@@ -305,9 +315,13 @@ def sentences(pocket: Pocket) -> list[str]:
     told = [f"- Of pydicom's {len(sounds)} ultrasound pictures (it learned from breasts only), {right} are called so."]
     encoders = {"biomedclip.pocket": lambda texts: pocket.texts([[text] for text in texts])}
     for name, encode in (encoders | ({"MiniLM": other} if (other := minilm()) else {})).items():
+        own, other = (near(encode, "no {}", far) for far in ("without {}", "large left {}"))
         share, count = denials_alike(encode)
         what = f'nearer to each other than to "large left …" in {share:.3f} of {count} triples'
-        told.append(f"- {name}: two denials of a finding, in phrasings never trained on, are {what}.")
+        told.append(
+            f'- {name}: the mean cosine of "no …" is {own:.2f} with "without …" and {other:.2f} with "large left …"; '
+            f"two denials of a finding, in phrasings that ours was never trained on, are {what}."
+        )
     return told
 
 

@@ -56,6 +56,12 @@ PAPER = BiomedClipConfig(  # the published open_clip_config.json: timm's vit_bas
     BertSizes(),
     Reading("wordpiece", 256, whole=True),
 )
+POCKET = BiomedClipConfig(  # ours; a small ResNet makes the patches: a plain ViT wants more pictures than there are
+    VitConfig(image_size=128, patch=16, dim=256, depth=3, heads=4, stem=(32, 64, 128, 192)),
+    BertSizes(vocabulary=4000, width=192, layers=3, heads=4, hidden=768, positions=64),
+    Reading("wordpiece", 64),
+    embed=256,
+)
 TINY = BiomedClipConfig(
     VitConfig(image_size=32, patch=16, dim=24, depth=2, heads=2),
     BertSizes(vocabulary=200, width=32, layers=2, heads=2, hidden=48, positions=24),
@@ -114,7 +120,7 @@ class FigureBatch:
 class BiomedClip(System):
     """Pictures of any biomedical kind against labels."""
 
-    configs: ClassVar[dict[str, BiomedClipConfig]] = {"vit_b_16": PAPER}
+    configs: ClassVar[dict[str, BiomedClipConfig]] = {"vit_b_16": PAPER, "pocket": POCKET}
     table = Table()  # the parts carry the published names
     together: ClassVar[int] = 1
     network: BiomedClipNetwork
