@@ -46,8 +46,8 @@ def test_open_prints_one_address_whose_token_opens_that_image(started, tmp_path)
     found = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/\?token=([\w-]{32})#([0-9a-f]{32})", line)
     assert found, line
     server, token, image = found.groups()
-    assert httpx.get(f"{server}/api/images").status_code == 401
-    with httpx.Client(base_url=server, follow_redirects=True) as browser:
+    assert httpx.get(f"{server}/api/images", timeout=120).status_code == 401
+    with httpx.Client(base_url=server, follow_redirects=True, timeout=120) as browser:
         page = browser.get(f"/?token={token}")
         assert token not in str(page.url)
         told = browser.get(f"/api/images/{image}").json()
@@ -63,9 +63,9 @@ def test_open_prints_one_address_whose_token_opens_that_image(started, tmp_path)
 def test_serve_tells_its_address_and_logs_patterns_only(started, tmp_path):
     line, process = started("serve", "--port", "0", "--state", str(tmp_path / "state"))
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", line), line
-    assert httpx.get(f"{line}api/").json()["notice"] == "research use only, not a medical device"
-    httpx.get(f"{line}api/images/Canary?name=Yellow")
-    httpx.get(f"{line}Canary", headers={"user-agent": "Canary"})
+    assert httpx.get(f"{line}api/", timeout=120).json()["notice"] == "research use only, not a medical device"
+    httpx.get(f"{line}api/images/Canary?name=Yellow", timeout=120)
+    httpx.get(f"{line}Canary", headers={"user-agent": "Canary"}, timeout=120)
     _, err = ended(process)
     assert "GET /api/images/{id} 422" in err
     assert "GET (another address) 404" in err
@@ -128,3 +128,9 @@ def test_an_address_is_one_that_can_be_gone_to():
     assert not everywhere.called("evil.example")
     assert not Settings(state=Path("state")).called("192.168.1.7")
     assert address(Settings(state=Path("state"), host="::1", port=8000)) == "http://[::1]:8000/"
+
+
+@pytest.mark.parametrize("cookie", ["a@b=1", "expires=1; hilum_token_8000", "=;=;\x80"])
+def test_an_odd_cookie_is_no_error(serve, cookie):
+    client = serve(token="a-token-of-some-length")
+    assert client.get("/api/", headers={"cookie": cookie.encode("latin-1")}).status_code == 401
