@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ...values import progress
 from ...values.errors import Failed, HilumError, MissingExtra
 from .answering import Hand, Setting, hire
 from .dispatch import Ended, Event
@@ -56,6 +57,7 @@ class Cluster:
         self._ray = library()
         self._actors: dict[int, Any] = {}
         self._starting: dict[Any, int] = {}
+        self._next: dict[int, Item] = {}  # what waits for an actor that is starting
         self._doing: dict[Any, int] = {}
         self.count = count or 1
 
@@ -66,8 +68,10 @@ class Cluster:
             self._ray.init(log_to_driver=False, configure_logging=False, ignore_reinit_error=True, **started)
         except Exception as error:  # Ray raises it bare where a machine is too busy to start in time
             raise Failed(f"Ray cannot be reached or started ({type(error).__name__}): {_first(error)}") from error
-        cpus = int(self._ray.cluster_resources().get("CPU", 1))
-        self.count = self._wanted or max(1, cpus // self._setting.threads)
+        room = max(1, int(self._ray.cluster_resources().get("CPU", 1)) // self._setting.threads)
+        self.count = min(self._wanted or room, room)
+        if self.count < (self._wanted or 0):  # those beyond would wait for ever
+            progress.say(f"the cluster has room for {room} workers of {self._setting.threads} threads, so {room} work.")
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -79,7 +83,10 @@ class Cluster:
         """Starts the actor where there is none yet."""
         if worker not in self._actors:
             self.replace(worker)
-        self._doing[self._actors[worker].do.remote(item)] = worker
+        if worker in self._starting.values():  # given to it once it is ready: then its end is over the item
+            self._next[worker] = item
+        else:
+            self._doing[self._actors[worker].do.remote(item)] = worker
 
     def replace(self, worker: int) -> None:
         """A new actor, which gets ready while others are waited for."""
@@ -101,11 +108,12 @@ class Cluster:
                 return worker, told
             if told:
                 return worker, self._ended(worker, f"says: {told.rstrip('.')}", starting)
+            if worker in self._next:
+                self.give(worker, self._next.pop(worker))
 
     def _ended(self, worker: int, why: str, starting: bool) -> Ended:
-        """The actor is cleared away, with what it was still to do."""
+        """The actor is cleared away."""
         self._ray.kill(self._actors.pop(worker))
-        self._doing = {ref: number for ref, number in self._doing.items() if number != worker}
         return Ended(why, ready=not starting)
 
 
