@@ -19,9 +19,7 @@ def audits() -> None:
 
 @app.command("verify")
 def verify(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="The log; else your server's.")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The log; else your server's.")] = None,
 ) -> None:
     """Check that no line of the log was changed, taken out, put in or reordered."""
     from .serve import state_folder

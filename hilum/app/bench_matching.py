@@ -15,6 +15,7 @@ from . import bench_tables, options, screen
 
 SYSTEM = "a system that takes labels, or its tag"
 TABLE = "a CSV table: file, and a column for each label (1, 0, empty) or a column labels (a|b)"
+RIVALS = "a table of other images: HOG + ridge and 8 × 8 thumbnails are fitted on it, and put beside the system"
 SCORES = ("softmax", "similarity")
 
 
@@ -27,6 +28,7 @@ def zeroshot(
     exclusive: Annotated[bool, typer.Option("--exclusive", help="exactly one label is true of each image")] = False,
     by: Annotated[str, typer.Option(metavar="view,sex,age,source", help="groups, by columns of the table")] = "",
     score: Annotated[str, typer.Option(metavar="softmax|similarity", help="what ranks the images")] = "softmax",
+    rivals: Annotated[Path | None, typer.Option(metavar="TRAIN.csv", help=RIVALS)] = None,
     draws: Annotated[int, typer.Option(min=100, help="of the bootstrap, by patient")] = 1000,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
     modality: Annotated[str | None, typer.Option(metavar="DX", help="where the files do not say")] = None,
@@ -37,7 +39,7 @@ def zeroshot(
     """Labels without training (masks: zero-shot): AUROC, AUPRC, calibration error, intervals by patient, by group."""
     from .. import registry
     from ..adapt import scoring
-    from ..bench import label_measures, label_records, label_table
+    from ..bench import beside, fitted_rivals, label_measures, label_records, label_table
     from ..train import labelled
     from .ask import device as placed
 
@@ -49,6 +51,9 @@ def zeroshot(
     table = labelled.read(data, asked.names, by=columns)
     if exclusive:
         label_measures.check_exclusive(table)
+    train = None if rivals is None else labelled.read(rivals, asked.names)
+    if train is not None:
+        fitted_rivals.check(train, table, exclusive=exclusive)
     file = out / label_records.RECORDS
     bench_tables.folder(out, label_records.TABLE, force=file.is_file())  # a table beside its records is made anew
     screen.tell(SENTENCE)
@@ -61,11 +66,23 @@ def zeroshot(
         groups = {
             column: label_measures.by_group(cases, scored.images, column, draws=draws, seed=seed) for column in columns
         }
-    notes = label_table.notes(scored, cases, score, draws)
-    text = label_table.markdown(bench_tables.head(loaded, table, scored.images), whole, groups, notes)
+        ways, notes = {loaded.tag: cases}, label_table.notes(scored, cases, score, draws)
+        if train is not None:
+            fit, unread = fitted_rivals.fitted(train, scored.images, exclusive=exclusive, modality=modality)
+            failed, ways = failed | unread, ways | fit.cases(cases)
+            notes.append(fit.note(train.path.name))
+            fit.write(scored.images, asked.names, out / fitted_rivals.RECORDS)
+        given = beside.Beside(ways, scored.images, draws, seed)
+        measures = given.measures() if train is not None else {}
+    shown = [*(["**Beside rivals, mean of labels**", ""] if measures else []), *beside.markdown(given, measures)]
+    shown += [line for column in columns for line in beside.within_markdown(given, column)]
+    head = bench_tables.head(loaded, table, scored.images)
+    text = label_table.markdown(head, whole, groups, [*shown, *([""] if shown else []), *notes])
     bench_tables.write(out / label_records.TABLE, text)
-    typer.echo(jsons.dumps(label_table.facts(whole, groups), indent=2, ensure_ascii=False) if json else text)
-    bench_tables.end(failed, len(table.images))
+    told = label_table.facts(whole, groups) | beside.facts(given, columns)
+    told["rivals"] = {name: label_table.facts(one, {}) for name, one in list(measures.items())[1:]}
+    typer.echo(jsons.dumps(told, indent=2, ensure_ascii=False) if json else text)
+    bench_tables.end(failed, len(table.images) + (len(train.images) if train else 0))
 
 
 def retrieval(

@@ -41,7 +41,7 @@ def probe(
 ) -> None:
     """A linear probe and neighbours on frozen vectors, beside HOG + ridge and 8 × 8 thumbnails on the same folds."""
     from .. import registry
-    from ..bench import label_measures, label_records, label_table, probe_table
+    from ..bench import beside, label_measures, label_records, label_table, probe_table
     from ..train import labelled
     from .ask import device as placed
 
@@ -61,18 +61,19 @@ def probe(
         loaded = registry.load(system, device=placed(device), backend=backend)
         material, failed = _material(loaded, table, groups, modality)
         held = probe_table.held_out(material, folds=folds, seed=seed)
-        found = probe_table.measured(held, draws=draws, seed=seed)
+        given = probe_table.beside(held, draws=draws, seed=seed)
+        found = given.measures()
         ours = held.cases(probe_table.OURS[0])
         by_group = {
             column: label_measures.by_group(ours, material.images, column, draws=draws, seed=seed) for column in columns
         }
     probe_table.write_records(held, out / label_records.RECORDS)
     count = f"{folds} folds, {len(set(material.groups.tolist()))} groups by {groups}"
-    text = probe_table.markdown(
-        [*bench_tables.head(loaded, table, material.images), f"Classes: {labels}; {count}."], found, by_group
-    )
+    head = [*bench_tables.head(loaded, table, material.images), f"Classes: {', '.join(table.labels)}; {count}."]
+    text = probe_table.markdown(head, given, found, by_group)
     bench_tables.write(out / label_records.TABLE, text)
     told = {way: label_table.facts(one, by_group if way == probe_table.OURS[0] else {}) for way, one in found.items()}
+    told |= beside.facts(given, columns)
     typer.echo(jsons.dumps(told, indent=2, ensure_ascii=False) if json else text)
     bench_tables.end(failed, len(table.images))
 

@@ -18,7 +18,7 @@ from .calibration import calibration_error
 from .classes import auroc, average_precision
 from .resample import interval, redrawn
 
-MEASURES = ("AUROC", "AUPRC", "calibration error")
+MEASURES = ("AUROC", "AUPRC", "calibration error", "balanced accuracy at 0.5")
 EXCLUSIVE = ("balanced accuracy", "calibration error of the choice")
 MEAN = "mean of labels"
 
@@ -129,10 +129,24 @@ def _by_label(cases: Cases, areas: tuple[Area, Area]) -> Float[np.ndarray, "labe
         truth = cases.truth[known, place] == 1
         if truth.any() and not truth.all():
             error = calibration_error(cases.softmax[known, place], truth)
-            rows.append([*(area(cases.score[known, place], truth) for area in areas), error])
+            called = cases.softmax[known, place] >= 0.5
+            balanced = (called[truth].mean() + (~called[~truth]).mean()) / 2
+            rows.append([*(area(cases.score[known, place], truth) for area in areas), error, balanced])
         else:
             rows.append([np.nan] * len(MEASURES))
     return np.array([*rows, np.mean(rows, axis=0)])
+
+
+def mean_auroc(cases: Cases) -> float:
+    """The mean of the labels' AUROC."""
+    known = np.isfinite(cases.truth)
+    pairs = zip(cases.score.T, cases.truth.T, known.T, strict=True)
+    return float(np.mean([auroc(score[there], truth[there] == 1) for score, truth, there in pairs]))
+
+
+def balanced_accuracy(cases: Cases) -> float:
+    """Of the choice among labels that exclude each other; not a number where some label is true of no image."""
+    return float(_of_choice(cases)[0])
 
 
 def _of_choice(cases: Cases) -> Float[np.ndarray, " measures"]:

@@ -84,15 +84,16 @@ def facts(whole: Measured, groups: Groups) -> dict[str, Any]:
         gap = largest_gap(each)
         named = {name: asdict(one) for name, one in each.items()}
         told["by"][by] = {"groups": named, "largest_gap": asdict(gap) if gap else None}
-    return _finite(told)
+    return finite(told)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain types without what is no number."""
     match value:
         case dict():
-            return {key: _finite(each) for key, each in value.items()}
+            return {key: finite(each) for key, each in value.items()}
         case list() | tuple():
-            return [_finite(each) for each in value]
+            return [finite(each) for each in value]
         case float():
             return value if math.isfinite(value) else None
         case _:

@@ -13,7 +13,9 @@ from jaxtyping import Int
 from ..adapt.data_check import difference_hash
 from ..io.atomic import replacing
 from ..train.labelled import LabelledImage
-from . import label_measures, label_table, probe, rivals
+from . import label_table, probe, rivals
+from .beside import Beside, within_markdown
+from .beside import markdown as table
 from .label_measures import Cases, Measured
 
 NEAR = 6  # bits of the difference hash in which pictures of one group differ at most
@@ -49,11 +51,14 @@ class Held:
 
 def alike(squares: Sequence[rivals.Square], near: int = NEAR) -> list[str]:
     """Groups of pictures that look alike, joined through chains of at most `near` differing bits."""
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    hashes = np.stack([difference_hash(each / 255) for each in squares])
-    apart = (hashes[:, None] != hashes[None]).sum(-1)
-    return [f"alike {number}" for number in connected_components(apart <= near)[1]]
+    signs = np.stack([np.where(difference_hash(each / 255), 1, -1) for each in squares]).astype(np.float32)
+    like = [np.flatnonzero(signs @ one >= len(one) - 2 * near) for one in signs]  # agreeing less differing
+    rows, columns = np.repeat(np.arange(len(like)), [len(each) for each in like]), np.concatenate(like)
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(like), len(like)))
+    return [f"alike {number}" for number in connected_components(graph, directed=False)[1]]
 
 
 def held_out(material: Material, *, folds: int, seed: int) -> Held:
@@ -73,18 +78,16 @@ def held_out(material: Material, *, folds: int, seed: int) -> Held:
     return Held(material, scores)
 
 
-def measured(held: Held, *, draws: int, seed: int) -> dict[str, Measured]:
-    """The measures of each way."""
-    return {way: label_measures.measured(held.cases(way), draws=draws, seed=seed) for way in held.scores}
+def beside(held: Held, *, draws: int, seed: int) -> Beside:
+    """Every way, the linear probe first."""
+    return Beside({way: held.cases(way) for way in held.scores}, held.material.images, draws, seed)
 
 
-def markdown(head: Sequence[str], found: Mapping[str, Measured], groups: Mapping[str, Mapping[str, Measured]]) -> str:
-    """A line for each way; then the linear probe by group, with its largest gap."""
-    measures = (*label_measures.EXCLUSIVE[:1], *label_measures.MEASURES)
-    lines = [*head, "", "| by | " + " | ".join(measures) + " |", "|---" * (len(measures) + 1) + "|"]
-    for way, one in found.items():
-        numbers = {**one.choice, **one.lines[-1].numbers}
-        lines.append(f"| {way} | " + " | ".join(label_table.number(numbers[name]) for name in measures) + " |")
+def markdown(
+    head: Sequence[str], given: Beside, found: Mapping[str, Measured], groups: Mapping[str, Mapping[str, Measured]]
+) -> str:
+    """A line for each way and what the linear probe gains over them; then by group, with its largest gap."""
+    lines = [*head, "", *table(given, found)]
     for column, each in groups.items():
         gap = label_table.largest_gap(each)
         lines += ["", f"**{OURS[0]}, by {column}**", "", "| group | images | balanced accuracy |", "|---|---:|---|"]
@@ -93,6 +96,7 @@ def markdown(head: Sequence[str], found: Mapping[str, Measured], groups: Mapping
             for name, one in each.items()
         ]
         lines += ["", gap.sentence(column) if gap else f"By {column} no two groups are large enough: no gap is told."]
+        lines += within_markdown(given, column)
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ A system that is not above them on the same folds has shown nothing. Histograms 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,6 +18,8 @@ from ..values.image import Image
 from .classes import Labels, Scores
 
 Square = UInt8[np.ndarray, "side side"]
+Features = Float[np.ndarray, "n dim"]
+Fit = Callable[[Features, Labels, Features, int], Scores]  # known features, their labels, those asked about, classes
 SIDE, CELL, THUMBNAIL = 128, 16, 8  # pixels
 PENALTIES = tuple(np.logspace(0, 5, 11))
 

@@ -33,8 +33,5 @@ def residual_stem(channels: int, stages: tuple[int, ...]) -> nn.Sequential:
         nn.Conv2d(channels, stages[0], 3, 2, 1, bias=False), nn.BatchNorm2d(stages[0]), nn.ReLU(),
         nn.Conv2d(stages[0], stages[0], 3, 1, 1, bias=False), nn.BatchNorm2d(stages[0]), nn.ReLU(),
     )  # fmt: skip
-    later = [
-        nn.Sequential(Residual(before, after, 2), Residual(after, after, 1))
-        for before, after in pairwise(stages)
-    ]
+    later = [nn.Sequential(Residual(before, after, 2), Residual(after, after, 1)) for before, after in pairwise(stages)]
     return nn.Sequential(first, *later)

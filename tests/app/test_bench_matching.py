@@ -47,6 +47,33 @@ def test_what_is_wrong_is_a_sentence(hilum, shade, films, tmp_path, words, sente
     assert not (tmp_path / "out").exists()
 
 
+def test_zeroshot_stands_beside_rivals_fitted_on_other_images(hilum, shade, films, tmp_path):
+    lines = films.read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join(lines[:29]) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join([lines[0], *lines[28:]]) + "\n")
+    words = ("bench", "zeroshot", "shade", "--labels", "bright, dark", "--draws", 100, "-o", tmp_path / "out")
+    rivals = ("--rivals", tmp_path / "train.csv", "--by", "view")
+    ended = hilum(*words, "--data", tmp_path / "test.csv", *rivals)
+    assert ended.code == 2
+    assert "share 1 images (p13__27.png): rivals train on others" in ended.err
+    (tmp_path / "test.csv").write_text("\n".join([lines[0], *lines[30:]]) + "\n")
+    ended = hilum(*words, "--data", tmp_path / "test.csv", *rivals)
+    assert ended.code == 0, ended.err
+    for way in ("shade.none", "HOG + ridge", "1-nearest 8 × 8 thumbnail"):
+        assert f"| {way} |" in ended.out
+    assert "shade.none is better than HOG + ridge by AUROC +0." in ended.out
+    assert "AUROC within each view by itself:" in ended.out
+    assert "| by | all together | AP | PA | mean of groups |" in ended.out
+    assert "The rivals were fitted on 28 images of train.csv, of other patients" in ended.out
+    records = [json.loads(line) for line in (tmp_path / "out" / "rivals.jsonl").read_text().splitlines()]
+    assert len(records) == 19
+    assert set(records[0]["HOG + ridge"]) == {"bright", "dark"}
+    again = hilum(*words, "--data", tmp_path / "test.csv", *rivals, "--exclusive", "--json")
+    told = json.loads(again.out)
+    assert told["gains"]["HOG + ridge"]["balanced accuracy"][0] > 0
+    assert told["rivals"]["1-nearest 8 × 8 thumbnail"]["all"]["lines"][0]["numbers"]["AUROC"][0] > 0.5
+
+
 def test_a_table_that_is_not_ours_is_left_as_it_is(hilum, shade, films, tmp_path):
     (tmp_path / "table.md").write_text("mine")
     ended = hilum("bench", "zeroshot", "shade", "--data", films, "--labels", "bright", "-o", tmp_path)

@@ -14,6 +14,8 @@ def test_probe_measures_every_way_on_the_same_folds_and_by_group(hilum, shade, f
         assert f"| {way} |" in text
     assert "**linear probe, by view**" in text
     assert "24 groups by patient" in text
+    assert "linear probe is better than HOG + ridge by AUROC +0." in text
+    assert "| by | all together | AP | PA | mean of groups |" in text
     records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
     assert len(records) == 48
     assert {each["class"] for each in records} == {"bright", "dark"}
@@ -23,6 +25,7 @@ def test_probe_measures_every_way_on_the_same_folds_and_by_group(hilum, shade, f
     assert "table.md exists" in again.err
     told = json.loads(hilum(*words, "--force", "--json").out)
     assert told["linear probe"]["all"]["choice"]["balanced accuracy"][0] > 0.7
+    assert told["gains"]["HOG + ridge"]["balanced accuracy"][1] > 0
     assert told["HOG + ridge"]["all"]["choice"]["balanced accuracy"][0] < 0.65  # flat films have no gradients
 
 

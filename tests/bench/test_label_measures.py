@@ -36,6 +36,9 @@ def test_areas_are_those_of_the_definitions_and_the_mean_is_of_labels():
     assert first.with_it == known.sum()
     assert first.numbers["AUROC"][0] == pytest.approx(auroc(given.score[7:, 0], known))
     assert first.numbers["AUPRC"][0] == pytest.approx(average_precision(given.score[7:, 0], known))
+    called = given.softmax[7:, 0] >= 0.5
+    balanced = (called[known].mean() + (~called[~known]).mean()) / 2
+    assert first.numbers["balanced accuracy at 0.5"][0] == pytest.approx(balanced)
     for name in label_measures.MEASURES:
         assert mean.numbers[name][0] == pytest.approx((first.numbers[name][0] + second.numbers[name][0]) / 2)
         assert mean.numbers[name][1] < mean.numbers[name][2]
