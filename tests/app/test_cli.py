@@ -263,7 +263,7 @@ def test_a_failure_that_nobody_foresaw_is_a_sentence_without_its_text(hilum, thr
     def breaks(*given):
         raise KeyError("Canary^Yellow")
 
-    monkeypatch.setattr(asking, "_read", breaks)
+    monkeypatch.setattr(asking, "read_image", breaks)
     ended = hilum("ask", "threshold", disc, *BOX)
     assert ended.code == 1
     assert "KeyError" in ended.err
@@ -277,7 +277,7 @@ def test_debug_shows_where_a_sentence_arose(hilum, threshold, disc, monkeypatch)
     def breaks(*given):
         raise Failed("the disc is bent")
 
-    monkeypatch.setattr(asking, "_read", breaks)
+    monkeypatch.setattr(asking, "read_image", breaks)
     assert hilum("ask", "threshold", disc, *BOX).err.endswith("the disc is bent\n")
     with pytest.raises(Failed):
         main(["ask", "--debug", "threshold", str(disc), *BOX])
@@ -287,7 +287,7 @@ def test_ctrl_c_is_clean(hilum, threshold, disc, monkeypatch):
     def stopped(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(asking, "_read", stopped)
+    monkeypatch.setattr(asking, "read_image", stopped)
     ended = hilum("ask", "threshold", disc, *BOX)
     assert ended.code == 130
     assert "Traceback" not in ended.err

@@ -42,8 +42,8 @@ def test_without_names_all_that_are_here_are_asked(hilum, shade, film):
     ended = hilum("compare", film, "--labels", "bright", "--json")
     assert ended.code == 0, ended.err
     told = json.loads(ended.out)
-    assert [answer["provenance"]["system"] for answer in told["answers"]] == ["shade"]
-    assert "biomedclip" in told["without_weights"]
+    assert [answer["provenance"]["system"] for answer in told["answers"]] == ["biomedclip", "shade"]
+    assert "chexzero" in told["without_weights"]
 
 
 def test_probabilities_stand_where_a_system_is_calibrated(hilum, shade, films, film, tmp_path):
