@@ -89,7 +89,7 @@ def desk(tmp_path_factory) -> Iterator[Path]:
 
 
 def _films(folder: Path) -> None:
-    """A table of 40 films of 20 patients, and labels with texts."""
+    """A table of 40 films of 20 patients, one of 12 others, and labels with texts."""
     from PIL import Image
 
     (folder / "films").mkdir()
@@ -100,6 +100,12 @@ def _films(folder: Path) -> None:
         groups = f"{number // 2},{('PA', 'AP')[number % 2]},{'FM'[number // 2 % 2]},{40 + number}"
         lines.append(f"films/{number:03}.png,{truth},{groups},film {number} of pneumonia")
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    (folder / "others").mkdir()
+    others = ["file,pneumonia,effusion"]
+    for number, noise in enumerate(np.random.default_rng(2).integers(0, 256, (12, 32, 32), dtype=np.uint8)):
+        Image.fromarray(noise).save(folder / "others" / f"{number}.png")
+        others.append(f"others/{number}.png,{number % 2},{int(number % 3 == 0)}")
+    (folder / "others.csv").write_text("\n".join(others) + "\n")
     classes = [
         f"films/{number:03}.png,{('ill', 'well')[number % 2]},{('PA', 'AP')[number // 2 % 2]}" for number in range(40)
     ]
