@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsons
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -88,7 +87,8 @@ def zeroshot(
 def retrieval(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system with vectors of pictures and of texts")],
     data: Annotated[Path, typer.Option(metavar="TABLE.csv", help="a CSV table with the columns file and text")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for table.md")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder for table.md and records.jsonl")] = None,
+    by: Annotated[str, typer.Option(metavar="view,sex,age,source", help="groups, by columns of the table")] = "",
     draws: Annotated[int, typer.Option(min=100, help="of the bootstrap, by patient")] = 1000,
     seed: Annotated[int, typer.Option(help="of the draws")] = 0,
     modality: Annotated[str | None, typer.Option(metavar="DX", help="where the files do not say")] = None,
@@ -97,7 +97,7 @@ def retrieval(
     json: Annotated[bool, typer.Option("--json", help="the measures as JSON on stdout")] = False,
     force: Annotated[bool, typer.Option("--force", help="replace the table in the folder")] = False,
 ) -> None:
-    """Whose text, whose image: recall at 1, 5 and 10 both ways by the cosine of vectors, with chance beside it."""
+    """Whose text, whose image: recall at 1, 5 and 10 both ways with chance beside it, also by group."""
     from .. import registry
     from ..bench import label_records
     from ..bench import retrieval as bench
@@ -105,18 +105,23 @@ def retrieval(
     from .ask import device as placed
 
     _worded(system)
-    table = labelled.read(data, text=True)
-    if out is not None:
-        bench_tables.folder(out, label_records.TABLE, force=force)
+    columns = bench_tables.columns(by, labelled.GROUPS)
+    table = labelled.read(data, by=columns, text=True)
+    for name in (label_records.TABLE, label_records.RECORDS) if out is not None else ():
+        bench_tables.folder(out, name, force=force)
     screen.tell(SENTENCE)
     with screen.shown():
         loaded = registry.load(system, device=placed(device), backend=backend)
         vectors, failed = bench.vectored(loaded, table.images, modality=modality)
-        ways = bench.ways(vectors, draws=draws, seed=seed)
-    text = bench.markdown(bench_tables.head(loaded, table, vectors.images), ways, draws)
+        ranked = bench.Ranked.of(vectors)
+        found = ranked.whole(draws=draws, seed=seed)
+        groups = {column: ranked.by_group(column, draws=draws, seed=seed) for column in columns}
+    text = bench.markdown(bench_tables.head(loaded, table, vectors.images), found, groups, draws)
     if out is not None:
+        lines = [jsons.dumps(each, ensure_ascii=False) for each in ranked.records()]
+        bench_tables.write(out / label_records.RECORDS, "\n".join(lines))
         bench_tables.write(out / label_records.TABLE, text)
-    typer.echo(jsons.dumps([asdict(way) for way in ways], indent=2, ensure_ascii=False) if json else text)
+    typer.echo(jsons.dumps(bench.facts(found, groups), indent=2, ensure_ascii=False) if json else text)
     bench_tables.end(failed, len(table.images))
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import gammaln
 
+from ..adapt.calibrating import FEWEST
 from ..adapt.scoring import OF_ALL
 from ..capabilities.embed import embed
 from ..capabilities.match import Worded
@@ -23,12 +25,14 @@ from ..io.read import read
 from ..train.labelled import LabelledImage, patients
 from ..values import progress
 from ..values.errors import BadInput, HilumError
+from .label_table import Gap, finite
 from .resample import interval, redrawn
 
 DEPTHS = (1, 5, 10)
 COLUMNS = (*(f"recall@{depth}" for depth in DEPTHS), "median rank")
 BLOCK = 1024  # rows of cosines at once
 SMALL = 1e-12
+NEAREST = 3  # texts that a record names
 
 Vectors = Float[np.ndarray, "n dim"]
 Ranks = Int[np.ndarray, " n"]
@@ -50,9 +54,13 @@ class Way:
     """One direction: recall at each depth and the median rank, each with its 95 % interval; and those of chance."""
 
     name: str
+    images: int
     among: int
     numbers: Mapping[str, tuple[float, float, float]]
     chance: Mapping[str, float]
+
+
+Both = tuple[Way, Way]  # image to text, text to image
 
 
 def vectored(
@@ -106,21 +114,65 @@ def image_ranks(given: Vectored) -> Ranks:
     return np.concatenate(by_text)[given.own]
 
 
-def ways(given: Vectored, *, draws: int = 1000, seed: int = 0) -> tuple[Way, Way]:
+def ways(given: Vectored, *, draws: int = 1000, seed: int = 0) -> Both:
     """Image to text and text to image; intervals by whole patients, among all that there are."""
-    drawn = list(redrawn(patients(given.images), draws=draws, seed=seed))
-    shared = np.bincount(given.own)[given.own]  # images that are right for each image's text
-    return (
-        _way("image to text", text_ranks(given), np.ones_like(given.own), len(given.texts), drawn),
-        _way("text to image", image_ranks(given), shared, len(given.images), drawn),
-    )
+    return Ranked.of(given).whole(draws=draws, seed=seed)
 
 
-def _way(name: str, ranks: Ranks, right: Ranks, among: int, drawn: Sequence[np.ndarray]) -> Way:
-    value = _numbers(ranks)
-    low, high = interval(np.array([_numbers(ranks[rows]) for rows in drawn]))
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """At which place each image's text is found, and its text's image; among all, whatever rows are then measured."""
+
+    given: Vectored
+    texts: Ranks
+    pictures: Ranks
+
+    @classmethod
+    def of(cls, given: Vectored) -> Ranked:
+        """Both ways once."""
+        return cls(given, text_ranks(given), image_ranks(given))
+
+    def whole(self, *, draws: int, seed: int) -> Both:
+        """What all images come to."""
+        return self.ways(np.arange(len(self.given.own)), draws=draws, seed=seed)
+
+    def ways(self, rows: Ranks, *, draws: int, seed: int) -> Both:
+        """What the images of these rows come to."""
+        given = self.given
+        drawn = [rows[each] for each in redrawn(patients(given.images)[rows], draws=draws, seed=seed)]
+        shared = np.bincount(given.own)[given.own]  # images that are right for each image's text
+        return (
+            _way("image to text", self.texts, (rows, drawn), np.ones_like(given.own), len(given.texts)),
+            _way("text to image", self.pictures, (rows, drawn), shared, len(given.images)),
+        )
+
+    def by_group(self, column: str, *, draws: int, seed: int) -> dict[str, Both]:
+        """Of each group of a column the same, among all texts and images that there are."""
+        groups = np.array([image.groups[column] for image in self.given.images])
+        names = sorted(set(groups.tolist()), key=lambda name: (len(name), name) if column == "age" else (0, name))
+        return {name: self.ways(np.flatnonzero(groups == name), draws=draws, seed=seed) for name in names}
+
+    def records(self) -> list[dict[str, Any]]:
+        """Of each image: its text, at which place both were found, and the texts that are nearest to it."""
+        given, told = self.given, []
+        for place, image in enumerate(given.images):
+            cosines = given.words @ given.pictures[place]
+            near = np.argsort(-cosines, kind="stable")[:NEAREST]
+            own = given.own[place]
+            told.append(
+                {"file": image.name, "patient": image.patient, **image.groups, "text": given.texts[own]}
+                | {"cosine": round(float(cosines[own]), 6), "text_rank": int(self.texts[place])}
+                | {"image_rank": int(self.pictures[place]), "nearest": [given.texts[each] for each in near]}
+            )
+        return told
+
+
+def _way(name: str, ranks: Ranks, chosen: tuple[Ranks, Sequence[Ranks]], right: Ranks, among: int) -> Way:
+    rows, drawn = chosen
+    value = _numbers(ranks[rows])
+    low, high = interval(np.array([_numbers(ranks[each]) for each in drawn]))
     numbers = {column: (float(value[at]), float(low[at]), float(high[at])) for at, column in enumerate(COLUMNS)}
-    return Way(name, among, numbers, dict(zip(COLUMNS, _chance(right, among), strict=True)))
+    return Way(name, len(rows), among, numbers, dict(zip(COLUMNS, _chance(right[rows], among), strict=True)))
 
 
 def _numbers(ranks: Ranks) -> Float[np.ndarray, " measures"]:
@@ -142,18 +194,55 @@ def _chance(right: Ranks, among: int) -> list[float]:
     return [*(recall(min(depth, among)) for depth in DEPTHS), float(1 + half)]
 
 
-def markdown(head: Sequence[str], found: Sequence[Way], draws: int) -> str:
-    """Facts, both ways with chance under each, and notes."""
-    rows = [["", "among", *COLUMNS], ["---"] * (2 + len(COLUMNS))]
-    for way in found:
-        told = ["{:.3f} [{:.3f}, {:.3f}]".format(*way.numbers[column]) for column in COLUMNS[:-1]]
-        median = "{:g} [{:g}, {:g}]".format(*way.numbers[COLUMNS[-1]])
-        rows.append([way.name, str(way.among), *told, median])
-        chance = [f"{way.chance[column]:.3f}" for column in COLUMNS[:-1]]
-        rows.append(["chance", "", *chance, f"{way.chance[COLUMNS[-1]]:g}"])
+def largest_gap(groups: Mapping[str, Both]) -> Gap | None:
+    """The largest difference in recall between two groups with ten images or more; None where there are none."""
+    found = []
+    for at, depth in ((at, depth) for at in (0, 1) for depth in COLUMNS[:-1]):
+        values = {name: both[at].numbers[depth][0] for name, both in groups.items() if both[at].images >= FEWEST}
+        ordered = sorted(values.items(), key=lambda each: each[1])
+        name = next(iter(groups.values()))[at].name
+        found += [(name, depth, low, high) for low, high in combinations(ordered, 2)]
+    if not found:
+        return None
+    return Gap(*max(found, key=lambda each: each[3][1] - each[2][1]), among=len(found))
+
+
+def markdown(head: Sequence[str], found: Both, groups: Mapping[str, Mapping[str, Both]], draws: int) -> str:
+    """Facts, both ways with chance under each; the same by group with the largest gap; notes."""
+    lines = [*head, "", *_table({"": found})]
+    for column, each in groups.items():
+        gap = largest_gap(each)
+        few = f"By {column} no two groups have {FEWEST} images: no gap is told."
+        lines += ["", f"**By {column}**", "", *_table(each), "", gap.sentence(column) if gap else few]
     notes = (
         f"95 % intervals by {draws} draws of whole patients, among all texts and images that there are. A text that "
         "several images share counts once, and any of its images is right; what is as near as the right one stands "
         "before it."
     )
-    return "\n".join([*head, "", *("| " + " | ".join(row) + " |" for row in rows), "", notes])
+    return "\n".join([*lines, "", notes])
+
+
+def _table(groups: Mapping[str, Both]) -> list[str]:
+    """Two lines for each way of each group; a group without a name has no columns of its own."""
+    named = any(groups)
+    rows = [[*(["group", "images"] if named else []), "", "among", *COLUMNS]]
+    rows.append(["---"] * len(rows[0]))
+    for name, both in groups.items():
+        for way in both:
+            told = ["{:.3f} [{:.3f}, {:.3f}]".format(*way.numbers[column]) for column in COLUMNS[:-1]]
+            median = "{:g} [{:g}, {:g}]".format(*way.numbers[COLUMNS[-1]])
+            lead = [name, str(way.images)] if named else []
+            rows.append([*lead, way.name, str(way.among), *told, median])
+            chance = [f"{way.chance[column]:.3f}" for column in COLUMNS[:-1]]
+            rows.append([*([name, ""] if named else []), "chance", "", *chance, f"{way.chance[COLUMNS[-1]]:g}"])
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def facts(found: Both, groups: Mapping[str, Mapping[str, Both]]) -> dict[str, Any]:
+    """The same as plain types."""
+    told: dict[str, Any] = {"all": [asdict(way) for way in found], "by": {}}
+    for column, each in groups.items():
+        gap = largest_gap(each)
+        named = {name: [asdict(way) for way in both] for name, both in each.items()}
+        told["by"][column] = {"groups": named, "largest_gap": asdict(gap) if gap else None}
+    return finite(told)

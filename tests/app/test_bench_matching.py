@@ -88,12 +88,27 @@ def test_retrieval_finds_texts_and_images_beside_chance(hilum, shade, films, tmp
     assert ended.code == 0, ended.err
     assert ended.out.count("| chance |") == 2
     assert (out / "table.md").read_text().strip() == ended.out.strip()
-    told = json.loads(hilum(*words, "--json").out)
+    records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    assert len(records) == 48
+    assert records[0]["nearest"][0] == records[0]["text"]
+    assert records[0]["text_rank"] == records[0]["image_rank"] == 1
+    told = json.loads(hilum(*words, "--json").out)["all"]
     assert [way["name"] for way in told] == ["image to text", "text to image"]
     assert all(way["numbers"]["recall@1"][0] > 0.9 for way in told)
     again = hilum(*words, "-o", out)
     assert again.code == 2
     assert "table.md exists" in again.err
+
+
+def test_retrieval_by_group_names_the_largest_gap(hilum, shade, films):
+    words = ("bench", "retrieval", "shade", "--data", films, "--draws", 100, "--by", "view,age")
+    ended = hilum(*words)
+    assert ended.code == 0, ended.err
+    assert "| AP | 24 | image to text |" in ended.out
+    assert "Largest gap by view: recall@" in ended.out
+    told = json.loads(hilum(*words, "--json").out)["by"]["view"]
+    assert told["largest_gap"]["among"] == 6
+    assert sum(both[0]["images"] for both in told["groups"].values()) == 48
 
 
 def test_retrieval_wants_vectors_of_both_and_texts(hilum, shade, films):

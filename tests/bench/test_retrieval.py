@@ -72,7 +72,7 @@ def test_light_is_found_by_the_word_of_it(tmp_path):
     found, failed = retrieval.vectored(Shade.tiny(), [*table, broken])
     assert list(failed) == ["broken.png"]
     assert all(way.numbers["recall@1"][0] == 1.0 for way in ways(found, draws=10))
-    text = retrieval.markdown(["head"], ways(found, draws=10), 10)
+    text = retrieval.markdown(["head"], ways(found, draws=10), {}, 10)
     assert "| image to text | 5 | 1.000 [1.000, 1.000] |" in text
     with pytest.raises(BadInput, match="1 different texts among 1 images"):
         retrieval.vectored(Shade.tiny(), [table[0], broken])
