@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from canaries import SONG, canaries
+from hilum.app.server.logged import LOG
 from phantoms import ct_series
 from served import begun, said
 
@@ -22,13 +23,19 @@ def series(tmp_path_factory):
 
 
 @pytest.fixture
-def heard(caplog):
-    """What is logged while the test runs, but for the lines of the client, who knows what it sends."""
+def heard(caplog, monkeypatch):
+    """What is logged while the test runs, but for the lines of the client, who knows what it sends.
+
+    Other tests of this process may have set or silenced the server's logger, libraries' configurations among them.
+    """
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    for name, value in (("disabled", False), ("propagate", True)):
+        monkeypatch.setattr(LOG, name, value)
 
     def lines() -> bytes:
         return "\n".join(each.getMessage() for each in caplog.records if not each.name.startswith("httpx")).encode()
 
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger=LOG.name):
         yield lines
 
 
