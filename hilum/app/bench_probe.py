@@ -11,7 +11,6 @@ import typer
 from ..values.errors import BadInput, HilumError
 from ..values.notice import SENTENCE
 from . import bench_tables, options, screen
-from .bench_matching import TABLE
 
 if TYPE_CHECKING:
     from ..bench.probe_table import Material
@@ -19,16 +18,22 @@ if TYPE_CHECKING:
     from ..train.labelled import Labelled
 
 GROUPS = ("patient", "alike")
+DATA = "a folder of pictures for each class (patient__name.png), or a CSV table: file, and columns of labels"
 
 
 def probe(
     system: Annotated[str, typer.Argument(metavar="SYSTEM", help="a system that embeds, or its tag")],
-    data: Annotated[Path, typer.Option(metavar="TABLE.csv", help=TABLE)],
-    labels: Annotated[str, typer.Option(metavar='"A, B"', help="classes: exactly one is true of each image")],
+    data: Annotated[Path, typer.Option(metavar="FOLDER|TABLE.csv", help=DATA)],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder for table.md and records.jsonl")],
+    labels: Annotated[
+        str | None, typer.Option(metavar='"A, B"', help="of a table the classes: exactly one is true of each image")
+    ] = None,
     by: Annotated[str, typer.Option(metavar="view,sex,age,source", help="groups, by columns of the table")] = "",
     groups: Annotated[
-        str, typer.Option(metavar="patient|alike", help="what stays in one fold: patients, or pictures that look alike")
+        str,
+        typer.Option(
+            metavar="patient|alike", help="what stays in one fold: patients, or with them pictures that look alike"
+        ),
     ] = "patient",
     folds: Annotated[int, typer.Option(min=2, help="of the cross-validation")] = 5,
     draws: Annotated[int, typer.Option(min=100, help="of the bootstrap, by group")] = 1000,
@@ -52,8 +57,8 @@ def probe(
     if groups not in GROUPS:
         raise BadInput(f"--groups {groups}: choose {' or '.join(GROUPS)}.")
     label_measures.metrics()
-    asked, columns = options.asked_labels(labels, None), bench_tables.columns(by, labelled.GROUPS)
-    table = labelled.read(data, asked.names, by=columns)
+    columns = bench_tables.columns(by, labelled.GROUPS)
+    table, broken = _labelled(data, labels, columns)
     label_measures.check_exclusive(table)
     bench_tables.folder(out, label_records.TABLE, force=force)
     screen.tell(SENTENCE)
@@ -75,7 +80,24 @@ def probe(
     told = {way: label_table.facts(one, by_group if way == probe_table.OURS[0] else {}) for way, one in found.items()}
     told |= beside.facts(given, columns)
     typer.echo(jsons.dumps(told, indent=2, ensure_ascii=False) if json else text)
-    bench_tables.end(failed, len(table.images))
+    bench_tables.end(broken | failed, len(table.images) + len(broken))
+
+
+def _labelled(data: Path, labels: str | None, columns: tuple[str, ...]) -> tuple[Labelled, dict[str, str]]:
+    """A table with its classes, or folders named after them; and what looks like a picture and is broken."""
+    from ..adapt import class_folders
+    from ..train import labelled
+
+    if not data.is_dir():
+        if labels is None:
+            raise BadInput(
+                f"{data}: of a table say which labels are the classes, with --labels; a folder names its own."
+            )
+        return labelled.read(data, options.asked_labels(labels, None).names, by=columns), {}
+    if labels is not None or columns:
+        given = "--by" if labels is None else "--labels"
+        raise BadInput(f"{given} is for a table; {data} is a folder, whose folders are the classes.")
+    return class_folders.read(data)
 
 
 def _material(system: System, table: Labelled, groups: str, modality: str | None) -> tuple[Material, dict[str, str]]:
@@ -100,6 +122,8 @@ def _material(system: System, table: Labelled, groups: str, modality: str | None
         there.append(image)
     if not there:
         raise BadInput(f"none of {len(table.images)} images could be read, as listed above.")
-    together = np.array(probe_table.alike(squares)) if groups == "alike" else patients(there)
+    together = patients(there)
+    if groups == "alike":
+        together = np.array(probe_table.alike(squares, together.tolist()))
     labels = np.array([image.truth.index(True) for image in there])
     return probe_table.Material(tuple(there), table.labels, labels, together, np.stack(vectors), squares), failed

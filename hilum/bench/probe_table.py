@@ -49,16 +49,20 @@ class Held:
         return Cases(self.material.names, score, score, truth, self.material.groups, exclusive=True)
 
 
-def alike(squares: Sequence[rivals.Square], near: int = NEAR) -> list[str]:
-    """Groups of pictures that look alike, joined through chains of at most `near` differing bits."""
+def alike(squares: Sequence[rivals.Square], together: Sequence[str] = (), near: int = NEAR) -> list[str]:
+    """Groups of pictures that look alike, joined through chains of at most `near` differing bits; what `together` calls
+    by one name (a patient) is joined too."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     signs = np.stack([np.where(difference_hash(each / 255), 1, -1) for each in squares]).astype(np.float32)
     like = [np.flatnonzero(signs @ one >= len(one) - 2 * near) for one in signs]  # agreeing less differing
     rows, columns = np.repeat(np.arange(len(like)), [len(each) for each in like]), np.concatenate(like)
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(like), len(like)))
-    return [f"alike {number}" for number in connected_components(graph, directed=False)[1]]
+    names, place = np.unique(np.array(together, dtype=str), return_inverse=True)
+    rows, columns = np.append(rows, np.arange(len(place))), np.append(columns, len(like) + place)  # each name is a node
+    size = len(like) + len(names)
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size))
+    return [f"alike {number}" for number in connected_components(graph, directed=False)[1][: len(like)]]
 
 
 def held_out(material: Material, *, folds: int, seed: int) -> Held:

@@ -3,7 +3,8 @@
 The column `file` is a path from the folder of the table. What is true of an image stands either in a column of the
 label's name (1, 0, or nothing where it is not known), or in a column `labels` that names all that is true of it, joined
 by | (nothing: none of them). Columns that may be there too: patient (else the part of the file's name before "__", else
-the file itself), view, sex, age, source, and text. Names of columns and labels may differ in capitals.
+the file itself), group (what must stay together where that is more than a patient), view, sex, age, source, and text.
+Names of columns and labels may differ in capitals.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..io import csv_table
 from ..values.errors import BadInput
 from ..weights.tensor_file import sha256
 
-FILE, MEMBERS, PATIENT, TEXT = "file", "labels", "patient", "text"
+FILE, MEMBERS, PATIENT, GROUP, TEXT = "file", "labels", "patient", "group", "text"
 GROUPS = ("view", "sex", "age", "source")
 TRUTHS = {"1": True, "1.0": True, "0": False, "0.0": False, "": None}  # programs write whole numbers with a point
 BAND = 20  # years of an age group
@@ -31,7 +32,8 @@ UNSAID = "not said"  # the group of an image whose cell is empty
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """A line of a table; `truth` by label, in the order asked: True, False, or None where it is not known."""
+    """A line of a table; `truth` by label, in the order asked: True, False, or None where it is not known. `patient` is
+    what stays together: the column group where it says something."""
 
     name: str
     file: Path
@@ -115,7 +117,7 @@ def _image(path: Path, line: int, row: Mapping[str, str], asked: tuple[Sequence[
         raise BadInput(f"{place}: no such file: {row[FILE] or 'nothing'}; wanted a path from the folder of the table.")
     truth = tuple(_truth(place, label, row.get(label.casefold()), named) for label in labels)
     stem, marked, _ = file.name.partition("__")
-    patient = row.get(PATIENT) or (stem if marked else row[FILE])
+    patient = row.get(GROUP) or row.get(PATIENT) or (stem if marked else row[FILE])
     groups = {name: age_band(place, row[name]) if name == "age" else row[name] or UNSAID for name in by}
     return LabelledImage(row[FILE], file, line, truth, patient, groups, row.get(TEXT, ""))
 

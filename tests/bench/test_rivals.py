@@ -35,3 +35,5 @@ def test_pictures_that_look_alike_are_one_group():
     near = np.clip(one.astype(int) + 3, 0, 255).astype(np.uint8)
     groups = probe_table.alike([one, near, other])
     assert groups[0] == groups[1] != groups[2]
+    assert len({probe_table.alike([one, near, other], ["a", "b", "b"])[place] for place in range(3)}) == 1
+    assert len(set(probe_table.alike([one, other], ["a", "b"]))) == 2

@@ -57,6 +57,11 @@ def test_groups_patients_and_texts(table):
     assert found.images[0].text == "a film, upright"
 
 
+def test_a_group_is_more_than_a_patient(table):
+    path = table("file,x,patient,group", "films/a.png,1,7,siblings", "films/c.png,0,8,siblings", "films/p1__b.png,1,9,")
+    assert [image.patient for image in labelled.read(path, ("x",)).images] == ["siblings", "siblings", "9"]
+
+
 def test_tables_of_spreadsheets_are_read(table):
     path = table("file;x", "films/a.png;1", encoding="utf-8-sig")
     assert labelled.read(path, ("x",)).images[0].truth == (True,)
