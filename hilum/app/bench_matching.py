@@ -107,8 +107,9 @@ def retrieval(
     _worded(system)
     columns = bench_tables.columns(by, labelled.GROUPS)
     table = labelled.read(data, by=columns, text=True)
-    for name in (label_records.TABLE, label_records.RECORDS) if out is not None else ():
-        bench_tables.folder(out, name, force=force)
+    if out is not None:
+        for name in (label_records.TABLE, label_records.RECORDS):
+            bench_tables.folder(out, name, force=force)
     screen.tell(SENTENCE)
     with screen.shown():
         loaded = registry.load(system, device=placed(device), backend=backend)
