@@ -100,8 +100,8 @@ def markdown(given: Beside, measures: Mapping[str, Measured]) -> list[str]:
         numbers = {**one.choice, **one.lines[-1].numbers}
         lines.append(f"| {way} | " + " | ".join(number(numbers[name]) for name in columns) + " |")
     for name, gains in given.gains().items():
-        told = " and ".join(f"by {what} {_signed(gain)}" for what, gain in gains.items())
-        lines += ["", f"{given.own} is better than {name} {told} (the same draws)."]
+        told = ", ".join(f"{what} {_signed(gain)}" for what, gain in gains.items())
+        lines += ["", f"{given.own} less {name}: {told}; on the same draws."]
     return lines
 
 

@@ -52,7 +52,7 @@ class Fitted:
         """What the rivals have seen."""
         seen = f"The rivals were fitted on {self.images} images of {name}"
         if not self.shared:
-            return f"{seen}, of other patients than those asked about; the system was not."
+            return f"{seen}, of other patients than those asked about; what the system was trained on, its card says."
         return f"{seen}; {self.shared} patients are in both tables: the rivals have seen them, which flatters them."
 
 

@@ -61,7 +61,7 @@ def test_zeroshot_stands_beside_rivals_fitted_on_other_images(hilum, shade, film
     assert ended.code == 0, ended.err
     for way in ("shade.none", "HOG + ridge", "1-nearest 8 × 8 thumbnail"):
         assert f"| {way} |" in ended.out
-    assert "shade.none is better than HOG + ridge by AUROC +0." in ended.out
+    assert "shade.none less HOG + ridge: AUROC +0." in ended.out
     assert "AUROC within each view by itself:" in ended.out
     assert "| by | all together | AP | PA | mean of groups |" in ended.out
     assert "The rivals were fitted on 28 images of train.csv, of other patients" in ended.out

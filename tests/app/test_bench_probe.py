@@ -18,7 +18,7 @@ def test_probe_measures_every_way_on_the_same_folds_and_by_group(hilum, shade, f
     assert "**linear probe, by view**" in text
     assert "24 groups by patient" in text
     assert "not from the encoder" in text
-    assert "linear probe is better than HOG + ridge by AUROC +0." in text
+    assert "linear probe less HOG + ridge: AUROC +0." in text
     assert "| by | all together | AP | PA | mean of groups |" in text
     records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
     assert len(records) == 48
