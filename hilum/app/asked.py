@@ -83,7 +83,9 @@ def understood(given: AskOptions, said: Said) -> Asked:
     asked.most_memory()
     asked.calibration()
     if words.system is not None:
-        _refuse(words.system, asked.kinds)
+        from .choose import refuse
+
+        refuse(words.system, asked.kinds)
     elif given.over is not None:
         raise BadInput(f"--over {given.over}: name the system that asks it first, such as hilum ask sam_u IMAGE.")
     return asked
@@ -93,15 +95,3 @@ def _said(prompt: Any, templates: tuple[str, ...]) -> Any:
     from ..values.prompts import Labels
 
     return options.with_templates(prompt, templates) if isinstance(prompt, Labels) else prompt
-
-
-def _refuse(name: str, kinds: tuple[str, ...]) -> None:
-    from .. import registry
-    from ..values.errors import UnsupportedPrompt
-
-    card = registry.card(name)
-    for kind in kinds:
-        if kind not in card.accepts:
-            raise UnsupportedPrompt(card.name, kind.capitalize(), card.accepts)
-    if not kinds and card.default is None:
-        raise BadInput(f"{card.name} wants a prompt: {', '.join(card.accepts)}.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import registry
 from ..values import progress
 from ..values.contract import ANY
-from ..values.errors import BadInput, Failed
+from ..values.errors import BadInput, Failed, UnsupportedPrompt
 from ..weights import store
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ class Choice:
 
     name: str
     reason: str
+
+
+def refuse(name: str, kinds: Sequence[str]) -> None:
+    """Refuses, before anything is loaded, prompts that a system does not take, or none where it wants one."""
+    card = registry.card(name)
+    for kind in kinds:
+        if kind not in card.accepts:
+            raise UnsupportedPrompt(card.name, kind.capitalize(), card.accepts)
+    if not kinds and card.default is None:
+        raise BadInput(f"{card.name} wants a prompt: {', '.join(card.accepts)}.")
 
 
 def best(kinds: tuple[str, ...], modality: str | None) -> Choice:

@@ -29,7 +29,7 @@ Row = tuple[Tensor, "Future[Tensor]"]
 
 @dataclass(slots=True)
 class Stages:
-    """Seconds of each stage: of the encoder alone, and of all threads together before and after it."""
+    """Seconds of each stage: in which the encoder worked, and of all threads together before and after it."""
 
     encoding: float = 0.0
     around: dict[str, float] = field(default_factory=dict)
@@ -44,7 +44,8 @@ class Gathered:
     inner: Backend
     size: int
     stages: Stages = field(default_factory=Stages)
-    _lock: threading.Condition = field(default_factory=threading.Condition)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)  # one batch at a time: each takes all cores
     _waiting: dict[tuple[int, ...], list[Row]] = field(default_factory=dict)
     _runs: dict[tuple[int, ...], Run] = field(default_factory=dict)
     _crew: int = 0  # threads that may still bring a row
@@ -156,9 +157,9 @@ class Gathered:
     def _computed(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
         """All rows, with zeros up to the size."""
         filled = torch.cat([rows, rows.new_zeros(self.size - len(rows), *rows.shape[1:])])
-        begun = time.perf_counter()
-        found = self._runs[shape](filled)
-        with self._lock:
+        with self._turn:
+            begun = time.perf_counter()
+            found = self._runs[shape](filled)
             self.stages.encoding += time.perf_counter() - begun
             self.stages.batches += 1
             self.stages.rows += len(rows)

@@ -1,6 +1,7 @@
 """Rows of several threads run as one batch: same results, in order, whatever their neighbours; failures reach all."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -48,6 +49,26 @@ def test_a_row_depends_neither_on_its_place_nor_on_its_neighbours(backend, tmp_p
     mixed = torch.cat([rows[order], torch.zeros(4, 3, 32, 32)])
     again = torch.cat([run(mixed[start : start + 8]) for start in (0, 8, 16)])[:20]
     assert torch.equal(again, first[order])
+
+
+def test_the_encoder_works_on_one_batch_at_a_time_and_its_seconds_fit_into_the_whole():
+    class Slow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = self.most = 0
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            threading.Event().wait(0.01)
+            self.inside -= 1
+            return rows
+
+    module, gathered = Slow(), Gathered(Torch(CPU), 2)
+    run, begun = gathered.compile(module, (1, 1), key=""), time.perf_counter()
+    list(gathered.each(lambda number: run(torch.zeros(1, 1)), range(20), threads=8))
+    assert module.most == 1
+    assert gathered.stages.encoding <= time.perf_counter() - begun
 
 
 def test_a_failing_item_stops_nobody_who_waits():

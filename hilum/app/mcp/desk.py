@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...values.answers import Segmentation
-from ...values.errors import BadInput, UnsupportedPrompt
+from ...values.errors import BadInput
 from .kept import Kept
 from .shelf import Shelf
 
@@ -74,18 +74,13 @@ class Desk:
     def _named(self, system: str | None, kinds: tuple[str, ...], modality: str | None) -> str:
         """A registered system that takes these prompts: the one that is named, or the best that is here."""
         from ... import registry
-        from ..choose import best
+        from ..choose import best, refuse
 
         if system is None:
             return best(kinds, modality).name
         if not registry.knows(system):
             raise BadInput(f"no system is called {system[:40]!r}: list_systems names all.")
-        card = registry.card(system)
-        for kind in kinds:
-            if kind not in card.accepts:
-                raise UnsupportedPrompt(card.name, kind.capitalize(), card.accepts)
-        if not kinds and card.default is None:
-            raise BadInput(f"{card.name} wants a prompt: {', '.join(card.accepts)}.")
+        refuse(system, kinds)
         return system
 
     def _system(self, name: str) -> System:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...values.answers import Segmentation
-from ...values.errors import BadInput, HilumError, UnsupportedPrompt
+from ...values.errors import HilumError
 from .layers import LayerData, answer_layers
 
 if TYPE_CHECKING:
@@ -37,17 +37,12 @@ class Asking:
     def ask(self, image: Image, said: Sequence[Prompt], system: str) -> Answer:
         """The answer; what the system does not take is refused before it looks."""
         from ... import registry
-        from ..choose import best
+        from ..choose import best, refuse
         from .said import kinds
 
         wanted = kinds(said)
         name = best(wanted, image.source.modality).name if system == BEST else system
-        card = registry.card(name)
-        for kind in wanted:
-            if kind not in card.accepts:
-                raise UnsupportedPrompt(card.name, kind.capitalize(), card.accepts)
-        if not wanted and card.default is None:
-            raise BadInput(f"{card.name} wants a prompt ({', '.join(card.accepts)}): draw one first.")
+        refuse(name, wanted)
         if self.look is None or self.of is None or self.of[0] != name or self.of[1] is not image:
             self.look, self.of = registry.load(name).look(image), (name, image)
         return self.look.ask(*said)

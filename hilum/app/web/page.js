@@ -11,7 +11,7 @@ const SOON = 0.25; // seconds that a request waits before it becomes a job with 
 
 export const state = {
   systems: [], images: [], image: null, sessions: [null, null], axis: 2, index: 0, window: null, tool: "click",
-  colour: "#46c8ff", cross: null, strokes: [], explained: false, running: null,
+  cross: null, strokes: [], explained: false, running: null,
 };
 export const views = [new View($("canvas")), new View($("second"))];
 

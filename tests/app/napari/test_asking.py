@@ -139,7 +139,7 @@ def test_a_system_refuses_what_it_does_not_take(threshold, layer, image):  # noq
     answer, wrong = Asking().tried(image, said, "medsam")
     assert answer is None
     assert "Systems that take points" in wrong
-    assert "draw one first" in Asking().tried(image, [], "threshold")[1]
+    assert "wants a prompt" in Asking().tried(image, [], "threshold")[1]
 
 
 def test_those_that_can_be_asked_are_offered(threshold):  # noqa: F811
